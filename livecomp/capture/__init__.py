@@ -1,0 +1,64 @@
+"""Where frames come from: video files, pictures, folders, the built-in demo, a synthetic test source.
+
+Every source is a `Source`; `SOURCES` names them for the command line and the contract suite.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+from livecomp.frame import Frame
+
+__all__ = ["Source", "SourceInfo"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What is known about a source once it is open.
+
+    Args:
+        name: What to call it in messages, usually the path.
+        size_wh: Width and height of every frame in pixels, after rotation.
+        fps: Nominal frames per second; frames carry their own time, which may vary.
+        time_base: The unit of the source's own timestamps in seconds; a sink that uses it keeps them exactly.
+        frame_count: Number of frames, as far as the container says; None when unknown or endless.
+        is_still: One picture, to be written as one picture.
+    """
+
+    name: str
+    size_wh: tuple[int, int]
+    fps: Fraction
+    time_base: Fraction
+    frame_count: int | None = None
+    is_still: bool = False
+
+
+class Source(Protocol):
+    """Gives frames one after the other. Constructors only store; `open` acquires and `close` may be called twice."""
+
+    @property
+    def info(self) -> SourceInfo:
+        """Facts about the source; valid while it is open."""
+        ...
+
+    def open(self) -> None:
+        """Acquire the file or device.
+
+        Raises:
+            InputError: It is missing, empty, damaged or of an unsupported kind.
+        """
+        ...
+
+    def read(self) -> Frame | None:
+        """The next frame, or None at the end.
+
+        Raises:
+            InputError: The rest cannot be decoded.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release everything; harmless when repeated."""
+        ...

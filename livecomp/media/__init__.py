@@ -1,0 +1,1 @@
+"""Reading pictures and videos: used by the sources and by backgrounds."""
