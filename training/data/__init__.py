@@ -1,0 +1,1 @@
+"""Data for training and evaluation: readers, builders, augmentations and the loader."""

@@ -1,0 +1,1 @@
+"""Networks: PHNet, the live model, the discriminators."""
