@@ -1,0 +1,344 @@
+"""The order of the stages, and the offline loop that drives them.
+
+``Source -> Segmenter -> Harmonizer -> Smoother -> Compositor -> Sink``. A frame whose matte is missing or invalid is
+never shown: the run stops, or a slate takes its place.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Self, TypeVar
+
+from livecomp.background import Background
+from livecomp.capture import Source
+from livecomp.composite import Compositor
+from livecomp.composite.slate import make_slate
+from livecomp.correction import Correction
+from livecomp.cuts import CutDetector
+from livecomp.errors import MatteError
+from livecomp.frame import Composite, Frame, U8Array
+from livecomp.harmonize import Harmonizer
+from livecomp.harmonize.lowres import make_input
+from livecomp.output import Sink
+from livecomp.segment import Segmenter
+from livecomp.smooth import Smoother
+from livecomp.stats import StageTimer
+
+__all__ = ["OnMiss", "Output", "Pipeline", "Processed", "Stages", "run_offline"]
+
+log = logging.getLogger(__name__)
+
+OnMiss = Literal["stop", "slate"]
+
+_QUEUE_FRAMES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """One implementation of each stage, not yet open."""
+
+    segmenter: Segmenter
+    background: Background
+    harmonizer: Harmonizer
+    smoother: Smoother
+    compositor: Compositor
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """What became of one frame.
+
+    Args:
+        composite: What may be shown: the person in the scene, or a slate.
+        correction: What was applied; None for a slate.
+        plain: The same composite without any correction, where it was asked for.
+    """
+
+    composite: Composite
+    correction: Correction | None
+    plain: Composite | None = None
+
+
+class Pipeline:
+    """Turns frames into composites. Not safe to call from several threads at once.
+
+    Args:
+        stages: Opened by `open`, closed by `close`.
+        on_miss: What happens to a frame without a valid matte: "stop" raises, "slate" shows a slate and counts it.
+        keep_plain: Also make the composite without correction, for comparisons.
+    """
+
+    def __init__(self, stages: Stages, *, on_miss: OnMiss = "stop", keep_plain: bool = False) -> None:
+        self._stages = stages
+        self._on_miss = on_miss
+        self._keep_plain = keep_plain
+        self._cuts = CutDetector()
+        self._scene_cuts = CutDetector()
+        self._resources = ExitStack()
+        self.timer = StageTimer()
+        self.missed = 0
+
+    def open(self) -> Self:
+        """Load models, background and compiled code.
+
+        Raises:
+            LiveCompError: One of the stages cannot be had; those already open are closed again.
+        """
+        with ExitStack() as opened:
+            for stage in (self._stages.segmenter, self._stages.background, self._stages.harmonizer):
+                opened.callback(stage.close)
+                stage.open()
+            self._resources = opened.pop_all()
+        return self
+
+    def close(self) -> None:
+        """Release every stage; harmless when repeated."""
+        self._resources.close()
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def reset(self) -> None:
+        """Forget everything about earlier frames: the next one belongs to another scene."""
+        self._stages.segmenter.reset()
+        self._stages.smoother.reset()
+        self._cuts.reset()
+        self._scene_cuts.reset()
+
+    def process(self, frame: Frame) -> Processed:
+        """Put the person of one frame into the scene.
+
+        Raises:
+            MatteError: The frame has no valid matte and `on_miss` is "stop".
+            LiveCompError: Another stage failed.
+        """
+        stages, timer = self._stages, self.timer
+        if self._cuts.is_cut(frame.rgb):
+            log.info("cut at %.3f s: filters start anew", frame.pts_ns / 1e9)
+            stages.segmenter.reset()
+            stages.smoother.reset()
+        try:
+            with timer.measure("segment"):
+                matted = self._segment(frame)
+        except MatteError as error:
+            if self._on_miss == "stop":
+                raise
+            self.missed += 1
+            log.warning("slate at %.3f s: %s", frame.pts_ns / 1e9, error)
+            slate = make_slate(frame.size_wh, frame.pts_ns)
+            return Processed(slate, None, slate if self._keep_plain else None)
+        with timer.measure("background"):
+            scene = stages.background.render(frame)
+            if stages.background.is_moving and self._scene_cuts.is_cut(scene):
+                stages.smoother.reset()
+        with timer.measure("harmonize"):
+            correction = self._predict(matted, scene)
+        with timer.measure("smooth"):
+            correction = stages.smoother.update(correction, frame.pts_ns)
+        with timer.measure("composite"):
+            composite = stages.compositor.compose(matted, scene, correction)
+        plain = stages.compositor.compose(matted, scene, Correction.identity()) if self._keep_plain else None
+        return Processed(composite, correction, plain)
+
+    def _segment(self, frame: Frame) -> Frame:
+        """The frame with its own matte, whatever the segmenter does.
+
+        Raises:
+            MatteError: The segmenter failed, or gave back anything but this very frame with an alpha.
+        """
+        try:
+            matted = self._stages.segmenter.segment(frame)
+        except MatteError:
+            raise
+        except Exception as error:  # the boundary of a stage that runs foreign code: nothing may pass it unmatted
+            raise MatteError(f"no matte for the frame at {frame.pts_ns / 1e9:.3f} s: {error}") from error
+        if not isinstance(matted, Frame) or matted.rgb is not frame.rgb or matted.pts_ns != frame.pts_ns:
+            raise MatteError(f"the segmenter answered the frame at {frame.pts_ns / 1e9:.3f} s with another frame")
+        matted.require_alpha()
+        return matted
+
+    def _predict(self, matted: Frame, scene: U8Array) -> Correction:
+        size = self._stages.harmonizer.input_size
+        composite, alpha = make_input(matted.rgb, scene, matted.require_alpha(), size)
+        return self._stages.harmonizer.predict(composite, alpha)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where one view of the processed frames goes.
+
+    Args:
+        sink: Opened, finished or aborted by `run_offline`.
+        pick: What of a processed frame is written; None skips the frame. Called in the sink's thread.
+        stage: Name of the writing stage in the timing table.
+    """
+
+    sink: Sink
+    pick: Callable[[Processed], Composite | None] = lambda processed: processed.composite
+    stage: str = "write"
+
+
+def run_offline(
+    source: Source,
+    pipeline: Pipeline,
+    outputs: Sequence[Output],
+    *,
+    on_frame: Callable[[], None] = lambda: None,
+) -> int:
+    """Process every frame of a source, in order and without drops, while other threads decode and encode.
+
+    Args:
+        source: Open; read to its end, and left open.
+        pipeline: Open; left open.
+        outputs: Their sinks are opened here, and finished, or all aborted if anything fails.
+        on_frame: Called after each frame, for a progress display.
+
+    Returns:
+        The number of frames.
+
+    Raises:
+        LiveCompError: A stage failed; no sink has kept anything.
+        KeyboardInterrupt: Likewise.
+    """
+    reader = _Reader(source, pipeline.timer)
+    writers: list[_Writer] = []
+    frames = 0
+    try:
+        for output in outputs:
+            writers.append(_Writer(output, pipeline.timer))
+            output.sink.open()
+        for thread in (reader, *writers):
+            thread.start()
+        while (frame := reader.get()) is not None:
+            processed = pipeline.process(frame)
+            for writer in writers:
+                writer.put(processed)
+            frames += 1
+            on_frame()
+        for writer in writers:
+            writer.drain()
+        for output in outputs:
+            output.sink.close()
+    except BaseException:
+        for writer in writers:
+            writer.abort()
+        raise
+    finally:
+        reader.stop()
+    return frames
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    error: BaseException
+
+
+class _Reader(threading.Thread):
+    """Decodes ahead into a short queue; then hands over None at the end, or the error that ended it."""
+
+    def __init__(self, source: Source, timer: StageTimer) -> None:
+        super().__init__(name="livecomp-reader", daemon=True)
+        self._source = source
+        self._timer = timer
+        self._queue: queue.Queue[Frame | _Failure | None] = queue.Queue(_QUEUE_FRAMES)
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        item: Frame | _Failure | None
+        while not self._stopping.is_set():
+            try:
+                with self._timer.measure("read"):
+                    item = self._source.read()
+            except BaseException as error:  # a thread's boundary: `get` re-raises it in the owner
+                item = _Failure(error)
+            if not _put(self._queue, item, self._stopping) or not isinstance(item, Frame):
+                return
+
+    def get(self) -> Frame | None:
+        """The next frame, or None at the end; raises what the source raised."""
+        item = self._queue.get()
+        if isinstance(item, _Failure):
+            raise item.error
+        return item
+
+    def stop(self) -> None:
+        """Stop, and wait until the thread has ended."""
+        self._stopping.set()
+        if self.ident is not None:
+            self.join()
+
+
+class _Writer(threading.Thread):
+    """Encodes from a short queue into one sink."""
+
+    def __init__(self, output: Output, timer: StageTimer) -> None:
+        super().__init__(name=f"livecomp-{output.stage}", daemon=True)
+        self._output = output
+        self._timer = timer
+        self._queue: queue.Queue[Processed | None] = queue.Queue(_QUEUE_FRAMES)
+        self._stopping = threading.Event()
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                processed = self._queue.get(timeout=0.1)
+            except queue.Empty:
+                continue
+            if processed is None:
+                return
+            try:
+                with self._timer.measure(self._output.stage):
+                    composite = self._output.pick(processed)
+                    if composite is not None:
+                        self._output.sink.write(composite)
+            except BaseException as error:  # a thread's boundary: `put` and `drain` re-raise it in the owner
+                self._error = error
+                self._stopping.set()
+
+    def put(self, processed: Processed) -> None:
+        """Hand over one picture; raises what the sink raised for an earlier one."""
+        if not _put(self._queue, processed, self._stopping):
+            self._raise()
+
+    def drain(self) -> None:
+        """Write all that is queued and end the thread; raises what the sink raised."""
+        _put(self._queue, None, self._stopping)
+        self.join()
+        self._raise()
+
+    def abort(self) -> None:
+        """End the thread and give up what was written."""
+        self._stopping.set()
+        if self.ident is not None:
+            self.join()
+        self._output.sink.abort()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+
+_Item = TypeVar("_Item")
+
+
+def _put(slot: queue.Queue[_Item], item: _Item, stopping: threading.Event) -> bool:
+    """Queue `item`, waiting as long as it takes; False if the other side stopped meanwhile."""
+    while not stopping.is_set():
+        try:
+            slot.put(item, timeout=0.1)
+        except queue.Full:
+            continue
+        return True
+    return False
