@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,3 +19,29 @@ def shared() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip(f"the evaluation data is not at {SHARED}")
     return SHARED
+
+
+@pytest.fixture(autouse=True)
+def no_leftover_threads() -> Iterator[None]:
+    """Fail a test that leaves one of LiveComp's own threads running."""
+    yield
+    deadline = time.monotonic() + 2
+    while time.monotonic() < deadline:
+        left = [thread.name for thread in threading.enumerate() if thread.name.startswith("livecomp")]
+        if not left:
+            return
+        time.sleep(0.02)
+    pytest.fail(f"threads left running: {left}")
+
+
+@pytest.fixture(autouse=True)
+def no_error_logs(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail a test during which LiveComp logged an error."""
+    yield
+    errors = [
+        record.getMessage()
+        for record in caplog.get_records("call")
+        if record.levelno >= logging.ERROR and record.name.split(".")[0] in ("livecomp", "engine", "training")
+    ]
+    if errors:
+        pytest.fail(f"logged as errors: {errors}")

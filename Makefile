@@ -1,0 +1,41 @@
+# make demo    harmonize the built-in portrait into the built-in scene: a video and a before/after picture in demo-out/
+# make test    linters, type checker, import contracts and the whole test suite
+#
+# Each makes its own virtual environment in .venv when none is there.
+
+PYTHON ?= python3
+VENV   ?= .venv
+EXTRAS ?= dev,train,openvino
+
+comma := ,
+bin   := $(VENV)/bin
+base  := $(VENV)/.installed-base
+extra := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
+
+.PHONY: demo test check clean
+
+demo: $(base)
+	$(bin)/livecomp demo --output demo-out --yes
+
+test: $(extra) check
+	$(bin)/python -m pytest
+
+check: $(extra)
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+	$(bin)/lint-imports
+
+$(bin)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(base): pyproject.toml | $(bin)/python
+	$(bin)/python -m pip install --quiet --editable .
+	touch $@
+
+$(extra): pyproject.toml constraints.txt | $(bin)/python
+	$(bin)/python -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS)]"
+	touch $@ $(base)
+
+clean:
+	rm -rf $(VENV) build dist demo-out .mypy_cache .ruff_cache .pytest_cache

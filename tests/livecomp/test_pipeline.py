@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from livecomp.errors import InputError, MatteError, ModelError, OutputError
+from livecomp.frame import Frame, freeze
+from livecomp.pipeline import Output, Pipeline, run_offline
+from tests.livecomp.fakes import (
+    CANARY,
+    SCENE,
+    FakeBackground,
+    FakeHarmonizer,
+    FakeSegmenter,
+    FakeSink,
+    FakeSmoother,
+    FakeSource,
+    fake_stages,
+    person_alpha,
+    room_frame,
+)
+
+
+def no_alpha(frame: Frame) -> Frame:
+    return frame
+
+
+def earlier_frame(frame: Frame) -> Frame:
+    return room_frame(0).with_alpha(person_alpha())
+
+
+def raises(frame: Frame) -> Frame:
+    raise ZeroDivisionError("inside foreign code")
+
+
+def not_a_frame(frame: Frame) -> Frame:
+    return None  # type: ignore[return-value]
+
+
+def wrong_shape(frame: Frame) -> Frame:
+    return frame.with_alpha(np.full((3, 3), 255, np.uint8))
+
+
+FAULTS: list[Callable[[Frame], Frame]] = [no_alpha, earlier_frame, raises, not_a_frame, wrong_shape]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_frame_without_its_own_matte_stops_the_run(fault: Callable[[Frame], Frame]) -> None:
+    with Pipeline(fake_stages(segmenter=FakeSegmenter(fault))) as pipeline, pytest.raises(MatteError):
+        pipeline.process(room_frame(3))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_frame_without_its_own_matte_becomes_a_slate(fault: Callable[[Frame], Frame]) -> None:
+    with Pipeline(fake_stages(segmenter=FakeSegmenter(fault)), on_miss="slate", keep_plain=True) as pipeline:
+        processed = pipeline.process(room_frame(3))
+    assert processed.composite.kind == "slate"
+    assert processed.composite.pts_ns == room_frame(3).pts_ns
+    assert pipeline.missed == 1
+    for shown in (processed.composite, processed.plain):
+        assert shown is not None
+        assert not (shown.rgb == CANARY).all(axis=2).any()
+
+
+def test_the_scene_is_shown_where_nobody_is() -> None:
+    with Pipeline(fake_stages()) as pipeline:
+        shown = pipeline.process(room_frame(0)).composite.rgb
+    assert (shown[person_alpha() == 0] == SCENE).all()
+
+
+def test_a_cut_starts_the_filters_anew() -> None:
+    segmenter, smoother = FakeSegmenter(), FakeSmoother()
+    segmenter_any_size = FakeSegmenter(lambda frame: frame.with_alpha(np.full(frame.rgb.shape[:2], 9, np.uint8)))
+    del segmenter
+    with Pipeline(fake_stages(segmenter=segmenter_any_size, smoother=smoother)) as pipeline:
+        rng = np.random.default_rng(0)
+        blocks = [rng.integers(0, 256, (4, 4, 3), np.uint8).repeat(16, 0).repeat(16, 1) for _ in range(2)]
+        for index, picture in enumerate([blocks[0], blocks[0], blocks[1], blocks[1]]):
+            pipeline.process(Frame(freeze(picture.copy()), index))
+    assert segmenter_any_size.resets == 1
+    assert smoother.resets == 1
+
+
+class FailingOpen(FakeHarmonizer):
+    def open(self) -> None:
+        raise ModelError("damaged")
+
+
+def test_stages_already_open_are_closed_when_a_later_one_fails() -> None:
+    segmenter, background = FakeSegmenter(), FakeBackground()
+    pipeline = Pipeline(fake_stages(segmenter=segmenter, background=background, harmonizer=FailingOpen()))
+    with pytest.raises(ModelError):
+        pipeline.open()
+    assert segmenter.closed == 1
+    assert background.closed == 1
+
+
+def test_offline_keeps_every_frame_in_order() -> None:
+    source, sink, plain = FakeSource(25), FakeSink(), FakeSink()
+    source.open()
+    ticks: list[float] = []
+    with Pipeline(fake_stages(), keep_plain=True) as pipeline:
+        outputs = [Output(sink), Output(plain, lambda processed: processed.plain, "plain")]
+        count = run_offline(source, pipeline, outputs, on_frame=lambda: ticks.append(time.monotonic()))
+    assert count == 25 == len(ticks)
+    assert [c.pts_ns for c in sink.written] == [index * 40_000_000 for index in range(25)]
+    assert [int(c.rgb[25, 25, 0]) for c in sink.written] == list(range(25))
+    assert len(plain.written) == 25
+    assert sink.calls == plain.calls == ["open", "close"]
+    assert {"read", "segment", "harmonize", "composite", "write", "plain"} <= {
+        row.stage for row in pipeline.timer.summary()
+    }
+
+
+def test_a_source_that_breaks_leaves_nothing_behind() -> None:
+    source, sink = FakeSource(10, fail_at=6, error=InputError("damaged after 6 frames")), FakeSink()
+    with Pipeline(fake_stages()) as pipeline, pytest.raises(InputError, match="after 6 frames"):
+        run_offline(source, pipeline, [Output(sink)])
+    assert sink.calls == ["open", "abort"]
+
+
+def test_a_sink_that_breaks_aborts_the_others_too() -> None:
+    good, bad = FakeSink(), FakeSink(fail_at=2)
+    with Pipeline(fake_stages()) as pipeline, pytest.raises(OutputError, match="no space"):
+        run_offline(FakeSource(200), pipeline, [Output(good), Output(bad)])
+    assert good.calls == bad.calls == ["open", "abort"]
+    assert len(good.written) < 200
+
+
+def test_a_sink_that_breaks_on_the_last_frame_is_noticed() -> None:
+    bad = FakeSink(fail_at=9)
+    with Pipeline(fake_stages()) as pipeline, pytest.raises(OutputError):
+        run_offline(FakeSource(10), pipeline, [Output(bad)])
+    assert bad.calls == ["open", "abort"]
+
+
+def test_an_interrupt_aborts() -> None:
+    sink = FakeSink()
+
+    def interrupt() -> None:
+        if len(sink.written) > 3:
+            raise KeyboardInterrupt
+
+    with Pipeline(fake_stages()) as pipeline, pytest.raises(KeyboardInterrupt):
+        run_offline(FakeSource(200), pipeline, [Output(sink)], on_frame=interrupt)
+    assert sink.calls == ["open", "abort"]
+
+
+def test_a_miss_in_the_middle_stops_the_run_or_is_counted() -> None:
+    def fault(frame: Frame) -> Frame:
+        return frame if frame.pts_ns == 120_000_000 else frame.with_alpha(person_alpha())
+
+    sink = FakeSink()
+    with Pipeline(fake_stages(segmenter=FakeSegmenter(fault))) as pipeline, pytest.raises(MatteError, match="0.120 s"):
+        run_offline(FakeSource(10), pipeline, [Output(sink)])
+    assert sink.calls == ["open", "abort"]
+    sink = FakeSink()
+    with Pipeline(fake_stages(segmenter=FakeSegmenter(fault)), on_miss="slate") as pipeline:
+        assert run_offline(FakeSource(10), pipeline, [Output(sink)]) == 10
+    assert [c.kind for c in sink.written].index("slate") == 3
+    assert pipeline.missed == 1
