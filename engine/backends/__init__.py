@@ -1,0 +1,1 @@
+"""One file a backend; each imports its package only when a runner is opened."""
