@@ -1,0 +1,61 @@
+"""Refine a small matte to full size: its edge is moved to the edge that the colours of the picture show.
+
+A colour guided filter whose coefficients are fitted on a small copy of the picture and applied at full size, and only
+where the small matte is undecided. Levels that are folded into the coefficients pull the filter's grey haze to 0 and 1.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from livecomp.correction import F32Array
+from livecomp.frame import U8Array, freeze
+from livecomp.segment.kernels import apply_coefficients, classify_cells, fit_coefficients
+from livecomp.segment.shrink import shrink
+
+__all__ = ["GuidedRefiner"]
+
+_CELL = 8
+
+
+class GuidedRefiner:
+    """The tiled colour guided filter.
+
+    Args:
+        side: Longer side of the picture on which coefficients are fitted, in pixels; smaller pictures keep their size.
+        radius: Of the filter's windows on that picture, in pixels, 1..3: an edge can move by twice as much.
+        eps: Regularisation, in squared units of 0..1 colour: contrasts under its root do not guide.
+        levels: Alpha that becomes 0 and alpha that becomes 1.
+    """
+
+    def __init__(
+        self, side: int = 320, radius: int = 3, eps: float = 1e-4, levels: tuple[float, float] = (0.1, 0.9)
+    ) -> None:
+        self._side = side
+        self._radius = radius
+        self._eps = np.float32(eps)
+        self._low, self._high = np.float32(levels[0]), np.float32(levels[1])
+
+    def warm_up(self) -> None:
+        """Compile the kernels, seconds the first time on a machine, or load them from numba's cache."""
+        self.refine(np.zeros((2, 2), np.float32), freeze(np.zeros((2, 2, 3), np.uint8)))
+
+    def refine(self, matte: F32Array, rgb: U8Array) -> U8Array:
+        """The matte at the picture's size.
+
+        Args:
+            matte: (h, w) float32, 0..1; left as it is.
+            rgb: (H, W, 3) uint8 sRGB, C-contiguous, read-only.
+
+        Returns:
+            A new (H, W) uint8 array, 255 = person.
+        """
+        height, width = rgb.shape[:2]
+        scale = min(1.0, self._side / max(height, width))
+        size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
+        small = cv2.resize(matte, size_wh, interpolation=cv2.INTER_LINEAR).astype(np.float32, copy=False)
+        kinds = classify_cells(small, _CELL, self._low, self._high)
+        guide = shrink(rgb, size_wh)
+        coefficients = fit_coefficients(guide, small, self._radius, self._eps, self._low, self._high)
+        return np.asarray(apply_coefficients(rgb, coefficients, kinds, _CELL), np.uint8)
