@@ -18,6 +18,7 @@ from typing import Literal, Self, TypeVar
 from livecomp.background import Background
 from livecomp.capture import Source
 from livecomp.composite import Compositor
+from livecomp.composite.beside import beside
 from livecomp.composite.slate import make_slate
 from livecomp.correction import Correction
 from livecomp.cuts import CutDetector
@@ -30,7 +31,7 @@ from livecomp.segment import Segmenter
 from livecomp.smooth import Smoother
 from livecomp.stats import StageTimer
 
-__all__ = ["OnMiss", "Output", "Pipeline", "Processed", "Stages", "run_offline"]
+__all__ = ["BesidePicker", "OnMiss", "Output", "Pipeline", "Processed", "Stages", "run_offline"]
 
 log = logging.getLogger(__name__)
 
@@ -187,6 +188,25 @@ class Output:
     sink: Sink
     pick: Callable[[Processed], Composite | None] = lambda processed: processed.composite
     stage: str = "write"
+
+
+class BesidePicker:
+    """Picks plain and harmonized side by side, of every frame or of one.
+
+    Args:
+        only_frame: Number of the one frame, counted from 0; None for every frame.
+    """
+
+    def __init__(self, only_frame: int | None = None) -> None:
+        self._only_frame = only_frame
+        self._seen = 0
+
+    def __call__(self, processed: Processed) -> Composite | None:
+        """The pair as one picture, or None when this frame is not wanted or has no plain composite."""
+        index, self._seen = self._seen, self._seen + 1
+        if processed.plain is None or self._only_frame not in (None, index):
+            return None
+        return beside(processed.plain, processed.composite)
 
 
 def run_offline(

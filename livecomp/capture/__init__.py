@@ -1,12 +1,13 @@
 """Where frames come from: video files, pictures, folders, the built-in demo, a synthetic test source.
 
-Every source is a `Source`; `SOURCES` names them for the command line and the contract suite.
+Every source is a `Source`; `registry` picks one for what the user named.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Protocol
 
 from livecomp.frame import Frame
@@ -25,6 +26,8 @@ class SourceInfo:
         time_base: The unit of the source's own timestamps in seconds; a sink that uses it keeps them exactly.
         frame_count: Number of frames, as far as the container says; None when unknown or endless.
         is_still: One picture, to be written as one picture.
+        path: The file it comes from, whose sound and metadata a sink may copy; None when there is no such file.
+        sample_aspect_ratio: Width to height of a pixel, 1 for square ones.
     """
 
     name: str
@@ -33,6 +36,8 @@ class SourceInfo:
     time_base: Fraction
     frame_count: int | None = None
     is_still: bool = False
+    path: Path | None = None
+    sample_aspect_ratio: Fraction = Fraction(1)
 
 
 class Source(Protocol):

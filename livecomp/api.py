@@ -1,0 +1,322 @@
+"""The two things LiveComp does, as functions: harmonize one composite, process a whole file."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from livecomp.capture import SourceInfo
+from livecomp.capture.registry import open_source
+from livecomp.capture.still import StillSource
+from livecomp.composite.beside import beside_size
+from livecomp.composite.fused import FusedCompositor
+from livecomp.config import Config
+from livecomp.errors import ConfigError, InputError, LiveCompError, MatteError, OutputError
+from livecomp.frame import Frame, U8Array, freeze
+from livecomp.harmonize import Harmonizer
+from livecomp.harmonize.lowres import make_input
+from livecomp.harmonize.registry import make_harmonizer
+from livecomp.media.image import IMAGE_SUFFIXES, read_image, read_mask, write_image
+from livecomp.output import Sink
+from livecomp.output.still import StillSink
+from livecomp.output.video import VideoSink
+from livecomp.pipeline import BesidePicker, Output, Pipeline, run_offline
+from livecomp.stats import StageSummary
+
+__all__ = ["DEFAULT_MODEL", "ProcessReport", "harmonize", "harmonize_file", "harmonize_folder", "process"]
+
+Progress = Callable[[int, int | None], None]
+
+DEFAULT_MODEL = "live"
+
+
+def harmonize(
+    composite_rgb: U8Array,
+    mask: U8Array,
+    *,
+    model: str = DEFAULT_MODEL,
+    color_strength: float = 1.0,
+    shading_strength: float = 1.0,
+) -> U8Array:
+    """Make the person in a finished composite fit the rest of the picture.
+
+    Args:
+        composite_rgb: (H, W, 3) uint8 sRGB.
+        mask: (H, W) uint8, 255 = person, or bool.
+        model: Name of a harmonizer.
+        color_strength: Strength of the colour correction, 0..1.
+        shading_strength: Strength of the shading, 0..1.
+
+    Returns:
+        (H, W, 3) uint8 sRGB, a new array; identical to the composite wherever the mask is 0.
+
+    Raises:
+        InputError: The two differ in size, or the mask is empty.
+        ConfigError: There is no such model.
+        ModelError: The network cannot be loaded or run.
+    """
+    rgb, alpha = np.asarray(composite_rgb), np.asarray(mask)
+    if alpha.dtype == np.bool_:
+        alpha = alpha.astype(np.uint8) * np.uint8(255)
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+        raise InputError(f"expected a composite of (H, W, 3) uint8, received {rgb.shape} {rgb.dtype}")
+    if alpha.dtype != np.uint8 or alpha.shape != rgb.shape[:2]:
+        raise InputError(
+            f"expected a mask of {rgb.shape[:2]} uint8 or bool like the composite, received {alpha.shape} {alpha.dtype}"
+        )
+    if not alpha.any():
+        raise InputError("the mask is empty: there is nobody to harmonize; 255 (or True) marks the person")
+    frame = Frame(freeze(rgb.copy()), 0).with_alpha(alpha.copy())
+    harmonizer = _opened_harmonizer(model)
+    small, small_alpha = make_input(frame.rgb, frame.rgb, frame.require_alpha(), harmonizer.input_size)
+    correction = harmonizer.predict(small, small_alpha)
+    compositor = FusedCompositor(
+        color_strength=color_strength, shading_strength=shading_strength, light_wrap=0.0, decontaminate=False
+    )
+    return compositor.compose(frame, frame.rgb, correction).rgb.copy()
+
+
+@functools.lru_cache(maxsize=2)
+def _opened_harmonizer(model: str) -> Harmonizer:
+    harmonizer = make_harmonizer(model)
+    harmonizer.open()
+    return harmonizer
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessReport:
+    """What `process` did.
+
+    Args:
+        frames: Frames or pictures written.
+        slates: How many of them are slates, since they had no valid matte.
+        seconds: Wall time from the first frame to the finished file.
+        stages: Time of each stage; reading and writing run beside the others.
+        failed: Pictures of a folder that could not be processed, with the reason.
+    """
+
+    frames: int
+    slates: int
+    seconds: float
+    stages: list[StageSummary] = field(default_factory=list)
+    failed: list[tuple[Path, LiveCompError]] = field(default_factory=list)
+
+
+def process(
+    source: str | Path,
+    background: str | Path,
+    output: str | Path,
+    *,
+    config: Config | None = None,
+    before_after: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> ProcessReport:
+    """Put the person of a video, a picture or a folder of pictures into another scene.
+
+    Args:
+        source: A video, a picture, a folder, or "demo".
+        background: A picture, a video, a colour such as "#204060", or "blur".
+        output: A video, a picture, or a folder, like the source.
+        config: All other options; the defaults when None.
+        before_after: Also write the plain composite beside the harmonized one, as a video or, with a picture's
+            suffix, one frame from the middle.
+        overwrite: Replace existing files; they stay untouched until the new ones are complete.
+        progress: Called with the frames done and the total, None when unknown.
+
+    Raises:
+        InputError: The source or the background cannot be used.
+        OutputError: The result cannot be written.
+        ConfigError: The options contradict each other, or the output would replace an input.
+        MatteError: A frame has no valid matte and the configuration says stop.
+    """
+    config = config or Config()
+    progress = progress or _no_progress
+    target = Path(output)
+    extra = None if before_after is None else Path(before_after)
+    targets = [target] if extra is None else [target, extra]
+    check_targets([Path(source), Path(background)], targets, overwrite=overwrite)
+    folder = Path(source)
+    with Pipeline(config.build(background), on_miss=config.on_miss, keep_plain=extra is not None) as pipeline:
+        if not folder.is_dir():
+            return _process_one(source, pipeline, target, extra, config, progress)
+        if extra is not None:
+            raise ConfigError("before/after works for one video or picture, not for a folder")
+        return _process_folder(folder, pipeline, target, config, overwrite=overwrite, progress=progress)
+
+
+def _process_one(
+    spec: str | Path, pipeline: Pipeline, target: Path, extra: Path | None, config: Config, progress: Progress
+) -> ProcessReport:
+    with closing(open_source(spec)) as source:
+        source.open()
+        total = source.info.frame_count
+        outputs = [Output(_make_sink(target, source.info, config))]
+        if extra is not None:
+            as_picture = extra.suffix.lower() in IMAGE_SUFFIXES
+            info = replace(source.info, size_wh=beside_size(source.info.size_wh), is_still=as_picture)
+            picker = BesidePicker(only_frame=(total or 1) // 2 if as_picture else None)
+            outputs.append(Output(_make_sink(extra, info, config), picker, "before/after"))
+        done = itertools.count(1)
+        start_ns = time.monotonic_ns()
+        frames = run_offline(source, pipeline, outputs, on_frame=lambda: progress(next(done), total))
+    seconds = (time.monotonic_ns() - start_ns) / 1e9
+    return ProcessReport(frames, pipeline.missed, seconds, pipeline.timer.summary())
+
+
+def _process_folder(
+    folder: Path, pipeline: Pipeline, target: Path, config: Config, *, overwrite: bool, progress: Progress
+) -> ProcessReport:
+    """Every picture on its own, with filters started anew; one that fails is named in the report, the others go on."""
+    pictures = _pictures(folder)
+    _make_folder(target)
+    frames, failed = 0, []
+    start_ns = time.monotonic_ns()
+    for done, picture in enumerate(pictures, 1):
+        try:
+            result = target / picture.name
+            check_targets([picture], [result], overwrite=overwrite)
+            pipeline.reset()
+            with closing(StillSource(picture)) as source:
+                source.open()
+                frames += run_offline(source, pipeline, [Output(_make_sink(result, source.info, config))])
+        except (InputError, MatteError, ConfigError) as error:
+            failed.append((picture, error))
+        progress(done, len(pictures))
+    seconds = (time.monotonic_ns() - start_ns) / 1e9
+    return ProcessReport(frames, pipeline.missed, seconds, pipeline.timer.summary(), failed)
+
+
+def harmonize_file(
+    composite: Path,
+    mask: Path,
+    output: Path,
+    *,
+    model: str = DEFAULT_MODEL,
+    color_strength: float = 1.0,
+    shading_strength: float = 1.0,
+    overwrite: bool = False,
+) -> None:
+    """`harmonize` for pictures on disk; the result appears complete or not at all.
+
+    Raises:
+        InputError: A picture cannot be read, the two differ in size, or the mask is empty.
+        OutputError: The result cannot be written.
+        ConfigError: The output exists and `overwrite` is False, or it is one of the inputs.
+    """
+    check_targets([composite, mask], [output], overwrite=overwrite)
+    result = harmonize(
+        read_image(composite),
+        read_mask(mask),
+        model=model,
+        color_strength=color_strength,
+        shading_strength=shading_strength,
+    )
+    write_image(output, result)
+
+
+def harmonize_folder(
+    composites: Path,
+    masks: Path,
+    output: Path,
+    *,
+    model: str = DEFAULT_MODEL,
+    color_strength: float = 1.0,
+    shading_strength: float = 1.0,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> list[tuple[Path, LiveCompError]]:
+    """`harmonize_file` for every picture of a folder whose stem a mask has too.
+
+    Returns:
+        The pictures that failed, with the reason; the others are done.
+
+    Raises:
+        InputError: A folder is missing or holds no picture.
+        OutputError: The output folder cannot be made.
+    """
+    mask_by_stem = {path.stem: path for path in _pictures(masks)}
+    pictures = _pictures(composites)
+    _make_folder(output)
+    failed: list[tuple[Path, LiveCompError]] = []
+    for done, picture in enumerate(pictures, 1):
+        try:
+            if picture.stem not in mask_by_stem:
+                raise InputError(f"no mask named {picture.stem}.* in {masks}")
+            harmonize_file(
+                picture,
+                mask_by_stem[picture.stem],
+                output / picture.name,
+                model=model,
+                color_strength=color_strength,
+                shading_strength=shading_strength,
+                overwrite=overwrite,
+            )
+        except (InputError, ConfigError) as error:
+            failed.append((picture, error))
+        if progress is not None:
+            progress(done, len(pictures))
+    return failed
+
+
+def check_targets(sources: Sequence[Path], targets: Sequence[Path], *, overwrite: bool) -> None:
+    """Refuse results that would replace an input, each other, or a file that is to be kept.
+
+    Raises:
+        ConfigError: One of them would.
+    """
+    taken = {path.resolve() for path in sources if path.exists()}
+    for target in targets:
+        resolved = target.resolve()
+        if resolved in taken:
+            raise ConfigError(f"{target} is an input or another output; give this output a name of its own")
+        if target.is_file() and not overwrite:
+            raise ConfigError(f"{target} exists; give another name, or allow replacing it with --yes")
+        taken.add(resolved)
+
+
+def _make_sink(path: Path, info: SourceInfo, config: Config) -> Sink:
+    suffix = path.suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        if not info.is_still:
+            raise ConfigError(f"{path} is a picture, but {info.name} is a video; name a video such as {path.stem}.mp4")
+        return StillSink(path)
+    if info.is_still:
+        raise ConfigError(f"{info.name} is a picture; name a picture such as {path.stem}.png instead of {path.name}")
+    copy_from = info.path if config.output.audio else None
+    return VideoSink(
+        path,
+        size_wh=info.size_wh,
+        fps=info.fps,
+        time_base=info.time_base,
+        copy_from=copy_from,
+        quality=config.output.quality,
+        sample_aspect_ratio=info.sample_aspect_ratio,
+    )
+
+
+def _pictures(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not found:
+        raise InputError(f"{folder} holds no picture ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    return found
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {path}: {error.strerror}") from error
+
+
+def _no_progress(done: int, total: int | None) -> None:
+    """Nobody watches."""

@@ -1,0 +1,115 @@
+"""Read and write pictures as 8-bit sRGB."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from livecomp.errors import InputError, OutputError
+from livecomp.frame import U8Array, freeze
+
+__all__ = ["IMAGE_SUFFIXES", "partial_path", "read_image", "read_mask", "write_image"]
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+"""File name endings, lower case, that are taken for pictures."""
+
+_WRITE_OPTIONS = {
+    ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 95],
+    ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, 95],
+    ".webp": [cv2.IMWRITE_WEBP_QUALITY, 95],
+    ".png": [cv2.IMWRITE_PNG_COMPRESSION, 4],
+}
+
+
+def read_image(path: str | Path) -> U8Array:
+    """A picture as it is meant to be seen.
+
+    Grey and palette pictures become RGB, 16 bits become 8, the orientation tag is applied, and transparency is dropped:
+    the colour under it is kept as stored.
+
+    Returns:
+        (H, W, 3) uint8 sRGB, read-only.
+
+    Raises:
+        InputError: The file is missing, empty, damaged or no picture.
+    """
+    decoded = _decode(Path(path), cv2.IMREAD_COLOR_RGB)
+    return freeze(np.ascontiguousarray(decoded))
+
+
+def read_mask(path: str | Path) -> U8Array:
+    """A mask: the grey value of a picture, white = person; of a picture with transparency, its opacity.
+
+    Returns:
+        (H, W) uint8, 255 = person, read-only.
+
+    Raises:
+        InputError: As `read_image`.
+    """
+    decoded = _decode(Path(path), cv2.IMREAD_UNCHANGED)
+    if decoded.dtype == np.uint16:
+        decoded = (decoded >> 8).astype(np.uint8)
+    if decoded.dtype != np.uint8:
+        raise InputError(f"{path}: expected a mask with 8 or 16 bits, received {decoded.dtype}")
+    if decoded.ndim == 3 and decoded.shape[2] in (2, 4) and decoded[..., -1].min() < 255:
+        decoded = decoded[..., -1]
+    elif decoded.ndim == 3:
+        decoded = cv2.cvtColor(decoded[..., :3], cv2.COLOR_BGR2GRAY) if decoded.shape[2] >= 3 else decoded[..., 0]
+    return freeze(np.ascontiguousarray(decoded))
+
+
+def write_image(path: str | Path, rgb: U8Array) -> None:
+    """Write a picture in the format of the path's suffix; it appears complete or not at all.
+
+    Args:
+        path: Its suffix is one of `IMAGE_SUFFIXES`.
+        rgb: (H, W, 3) uint8 sRGB.
+
+    Raises:
+        OutputError: The suffix is unknown, or the file cannot be written; an older file is left as it was.
+    """
+    target = Path(path)
+    suffix = target.suffix.lower()
+    if suffix not in IMAGE_SUFFIXES:
+        known = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise OutputError(f"{target}: expected a picture's suffix ({known}), received {suffix or 'none'!r}")
+    try:
+        done, encoded = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), _WRITE_OPTIONS.get(suffix, []))
+    except cv2.error as error:
+        raise OutputError(f"{target}: a picture of {rgb.shape} cannot be encoded as {suffix}: {error.err}") from error
+    if not done:
+        raise OutputError(f"{target}: a picture of {rgb.shape} cannot be encoded as {suffix}")
+    partial = partial_path(target)
+    try:
+        partial.write_bytes(encoded.tobytes())
+        partial.replace(target)
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def partial_path(target: Path) -> Path:
+    """Where a result is kept until it is complete: hidden in the same folder, with the process in its name."""
+    return target.with_name(f".{target.stem}.partial-{os.getpid()}{target.suffix}")
+
+
+def _decode(path: Path, flags: int) -> U8Array:
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    if not data.size:
+        raise InputError(f"{path} is empty")
+    try:
+        decoded = cv2.imdecode(data, flags)
+    except cv2.error as error:
+        raise InputError(f"{path} cannot be decoded as a picture: {error.err}") from error
+    if decoded is None:
+        raise InputError(f"{path} is no picture, or is damaged; known kinds are {', '.join(sorted(IMAGE_SUFFIXES))}")
+    return decoded
