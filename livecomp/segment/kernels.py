@@ -1,7 +1,7 @@
-"""The guided filter of the refiner, compiled by numba; one thread, no scratch kept between calls.
+"""The loops of the refiner and the chroma key, compiled by numba; one thread, no scratch kept between calls.
 
-Colour guided filter (He, Sun and Tang, "Guided Image Filtering", TPAMI 2013, eq 19-21) in its fast form (He and Sun,
-arXiv 1505.00996): coefficients are computed on a small picture and applied on the full one.
+The refiner is a colour guided filter (He, Sun and Tang, "Guided Image Filtering", TPAMI 2013, eq 19-21) in its fast
+form (He and Sun, arXiv 1505.00996): coefficients are fitted on a small picture and applied on the full one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["apply_coefficients", "classify_cells", "fit_coefficients"]
+__all__ = ["apply_coefficients", "classify_cells", "fit_coefficients", "key_chroma"]
 
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
@@ -210,3 +210,31 @@ def apply_coefficients(rgb: U8, coefficients: F32, kinds: U8, cell: int) -> U8:
                 value += (blue[u] + t * (blue[u + 1] - blue[u])) * np.float32(rgb[y, x, 2])
                 alpha[y, x] = np.uint8(min(max(value + HALF, ZERO), TOP))
     return alpha
+
+
+@njit(cache=True, fastmath=True)
+def key_chroma(rgb: U8, key_cb: np.float32, key_cr: np.float32, tolerance: np.float32, softness: np.float32) -> F32:
+    """Alpha by the distance from a key colour in the chroma plane of YCbCr, BT.601.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        key_cb: Of the key, ±0.5.
+        key_cr: Of the key, ±0.5.
+        tolerance: Distance up to which alpha is 0.
+        softness: Distance over which it rises to 1.
+
+    Returns:
+        A new (H, W) float32 array, 0..1.
+    """
+    height, width = rgb.shape[:2]
+    matte = np.empty((height, width), np.float32)
+    for y in range(height):
+        for x in range(width):
+            r = np.float32(rgb[y, x, 0]) / TOP
+            g = np.float32(rgb[y, x, 1]) / TOP
+            b = np.float32(rgb[y, x, 2]) / TOP
+            luma = np.float32(0.299) * r + np.float32(0.587) * g + np.float32(0.114) * b
+            cb = np.float32(0.564) * (b - luma) - key_cb
+            cr = np.float32(0.713) * (r - luma) - key_cr
+            matte[y, x] = min(max((np.sqrt(cb * cb + cr * cr) - tolerance) / softness, ZERO), ONE)
+    return matte

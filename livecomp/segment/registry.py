@@ -3,21 +3,92 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 from livecomp.errors import ConfigError
 from livecomp.segment import MatteFilter, MatteModel
+from livecomp.segment.chroma import ChromaKey
+from livecomp.segment.mediapipe_tasks import MediaPipeMatte
 from livecomp.segment.refine import GuidedRefiner
+from livecomp.segment.rvm import RvmMatte
 from livecomp.segment.segmenter import PersonSegmenter
 from livecomp.segment.selfie import MeanMatte, SelfieMatte
 
-__all__ = ["MATTE_MODELS", "make_segmenter"]
+__all__ = ["MATTE_MODELS", "MatteModelEntry", "MatteOptions", "make_segmenter"]
 
-MATTE_MODELS: dict[str, Callable[[str, int], MatteModel]] = {
-    "general": lambda backend, threads: SelfieMatte("general", backend=backend, threads=threads),
-    "landscape": lambda backend, threads: SelfieMatte("landscape", backend=backend, threads=threads),
-    "both": lambda backend, threads: MeanMatte(backend=backend, threads=threads),
+
+@dataclass(frozen=True, slots=True)
+class MatteOptions:
+    """What matte models may be told; each takes what concerns it.
+
+    Args:
+        backend: Name of an engine backend, or "auto"; for networks.
+        threads: Upper bound on the threads each engine uses; for networks.
+        model_file: A .tflite file; for `mediapipe`.
+        key_rgb: Colour of the screen, 0..255 sRGB; for `chroma`.
+        tolerance: As in `ChromaKey`.
+        softness: As in `ChromaKey`.
+    """
+
+    backend: str = "auto"
+    threads: int = 1
+    model_file: Path | None = None
+    key_rgb: tuple[int, int, int] = (0, 177, 64)
+    tolerance: float = 0.18
+    softness: float = 0.12
+
+
+@dataclass(frozen=True, slots=True)
+class MatteModelEntry:
+    """How a matte model is made, and what its mattes need.
+
+    Args:
+        make: Its constructor.
+        steady: Whether its mattes flicker and should be steadied over time.
+        refine: Whether its mattes are small and should follow the edges of the picture.
+        needs: What has to be installed first; empty for nothing.
+    """
+
+    make: Callable[[MatteOptions], MatteModel]
+    steady: bool
+    refine: bool
+    needs: str = ""
+
+
+MATTE_MODELS: dict[str, MatteModelEntry] = {
+    "general": MatteModelEntry(
+        lambda options: SelfieMatte("general", backend=options.backend, threads=options.threads),
+        steady=True,
+        refine=True,
+    ),
+    "landscape": MatteModelEntry(
+        lambda options: SelfieMatte("landscape", backend=options.backend, threads=options.threads),
+        steady=True,
+        refine=True,
+    ),
+    "both": MatteModelEntry(
+        lambda options: MeanMatte(backend=options.backend, threads=options.threads), steady=True, refine=True
+    ),
+    "rvm": MatteModelEntry(
+        lambda options: RvmMatte(backend=options.backend, threads=options.threads),
+        steady=False,
+        refine=True,
+        needs="livecomp setup rvm",
+    ),
+    "mediapipe": MatteModelEntry(
+        lambda options: MediaPipeMatte(options.model_file),
+        steady=True,
+        refine=True,
+        needs="the extra 'mediapipe' and a model file",
+    ),
+    "chroma": MatteModelEntry(
+        lambda options: ChromaKey(key_rgb=options.key_rgb, tolerance=options.tolerance, softness=options.softness),
+        steady=False,
+        refine=False,
+    ),
 }
-"""Name -> constructor, given an engine backend and a number of threads."""
+"""Name -> matte model."""
 
 
 def make_segmenter(
@@ -27,20 +98,34 @@ def make_segmenter(
     refine: bool = True,
     backend: str = "auto",
     threads: int = 1,
+    model_file: Path | None = None,
+    key_rgb: tuple[int, int, int] = (0, 177, 64),
+    tolerance: float = 0.18,
+    softness: float = 0.12,
 ) -> PersonSegmenter:
     """A segmenter, not yet open.
 
     Args:
         name: A name in `MATTE_MODELS`.
-        matte_filter: Steadies the mattes of models that see single pictures; not used for the others.
+        matte_filter: Steadies the mattes of models that see single pictures; the others do without.
         refine: Whether small mattes follow the edges of the picture, or are upsampled plainly.
-        backend: Name of an engine backend, or "auto".
+        backend: As in `MatteOptions`, and so are the following.
         threads: Upper bound on the threads each engine uses.
+        model_file: A .tflite file for `mediapipe`.
+        key_rgb: Colour of the screen for `chroma`.
+        tolerance: Of `chroma`.
+        softness: Of `chroma`.
 
     Raises:
-        ConfigError: There is no such model.
+        ConfigError: There is no such model, or an option does not suit it.
     """
     if name not in MATTE_MODELS:
-        raise ConfigError(f"there is no segmentation model {name!r}; known are {', '.join(MATTE_MODELS)}")
-    model = MATTE_MODELS[name](backend, threads)
-    return PersonSegmenter(model, matte_filter=matte_filter, refiner=GuidedRefiner() if refine else None)
+        known = ", ".join(f"{key} (needs {entry.needs})" if entry.needs else key for key, entry in MATTE_MODELS.items())
+        raise ConfigError(f"there is no segmentation model {name!r}; known are {known}")
+    entry = MATTE_MODELS[name]
+    model = entry.make(MatteOptions(backend, threads, model_file, key_rgb, tolerance, softness))
+    return PersonSegmenter(
+        model,
+        matte_filter=matte_filter if entry.steady else None,
+        refiner=GuidedRefiner() if refine and entry.refine else None,
+    )
