@@ -1,0 +1,145 @@
+"""A person set into a scene at full size, as a call shows them: real composites, for which there is no truth.
+
+The person stands on the lower border, scaled to a plausible share of the frame's height, a little off the middle. Only
+people whose matte leaves the sides of their photograph free are taken, since a cut-off shoulder would float in the room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data.cache import PICTURE_SUFFIXES, PortraitFile, read_portrait, read_rgb
+
+__all__ = ["RealComposite", "fits", "list_scenes", "place", "real_composites"]
+
+F32Array = NDArray[np.float32]
+U8Array = NDArray[np.uint8]
+
+MAX_CUT = 0.02
+"""Largest share of the photograph's height at which the person may touch its left or right side, above the lowest
+third."""
+
+HEIGHTS = (0.72, 0.98)
+"""Height of the person as a share of the frame's."""
+
+
+@dataclass(frozen=True, eq=False)
+class RealComposite:
+    """A person over a scene.
+
+    Args:
+        name: Of person and scene.
+        rgb: (H, W, 3) float32, encoded sRGB, 0..1.
+        alpha: (H, W) float32, 0..1.
+    """
+
+    name: str
+    rgb: F32Array
+    alpha: F32Array
+
+
+def list_scenes(folder: Path) -> list[Path]:
+    """All pictures below a folder, sorted by path.
+
+    Raises:
+        FileNotFoundError: There are none.
+    """
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES)
+    if not found:
+        raise FileNotFoundError(f"{folder}: expected pictures of scenes, found none")
+    return found
+
+
+def fits(matte: U8Array) -> bool:
+    """Whether a person can be cut out of this photograph without a straight edge in mid-air.
+
+    Args:
+        matte: (H, W) uint8, 255 = person.
+    """
+    upper = matte[: 2 * matte.shape[0] // 3] > 127
+    if not upper.any():
+        return False
+    return max(float(upper[:, 0].mean()), float(upper[:, -1].mean()), float(upper[0].mean())) <= MAX_CUT
+
+
+def _covering(scene: U8Array, width: int, height: int) -> U8Array:
+    """The scene scaled and cropped around its middle to fill the frame."""
+    scale = max(width / scene.shape[1], height / scene.shape[0])
+    inner_w, inner_h = min(scene.shape[1], round(width / scale)), min(scene.shape[0], round(height / scale))
+    left, top = (scene.shape[1] - inner_w) // 2, (scene.shape[0] - inner_h) // 2
+    crop = np.ascontiguousarray(scene[top : top + inner_h, left : left + inner_w])
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(crop, (width, height), interpolation=interpolation), np.uint8)
+
+
+def place(
+    portrait: U8Array, scene: U8Array, size_wh: tuple[int, int], rng: np.random.Generator
+) -> tuple[F32Array, F32Array]:
+    """Set a person into a scene.
+
+    Args:
+        portrait: (h, w, 4 or more) uint8: R, G, B, matte.
+        scene: (h', w', 3) uint8 RGB.
+        size_wh: Width and height of the result, pixels.
+        rng: Draws scale and place.
+
+    Returns:
+        The composite (H, W, 3) and its alpha (H, W), float32, 0..1.
+
+    Raises:
+        ValueError: The matte is empty.
+    """
+    width, height = size_wh
+    rows = np.flatnonzero((portrait[..., 3] > 127).any(1))
+    columns = np.flatnonzero((portrait[..., 3] > 127).any(0))
+    if not len(rows):
+        raise ValueError("place: the matte is empty")
+    person = portrait[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1, :4]
+    scale = min(rng.uniform(*HEIGHTS) * height / person.shape[0], 0.9 * width / person.shape[1])
+    w, h = max(1, round(person.shape[1] * scale)), max(1, round(person.shape[0] * scale))
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    scaled = cv2.resize(np.ascontiguousarray(person), (w, h), interpolation=interpolation).astype(np.float32) / 255
+    left = int(np.clip((width - w) / 2 + rng.uniform(-0.15, 0.15) * width, 0, width - w))
+    alpha = np.zeros((height, width), np.float32)
+    alpha[height - h :, left : left + w] = scaled[..., 3]
+    rgb = _covering(scene, width, height).astype(np.float32) / 255
+    region = rgb[height - h :, left : left + w]
+    region += scaled[..., 3:] * (scaled[..., :3] - region)
+    return rgb, alpha
+
+
+def real_composites(
+    people: Sequence[PortraitFile], scenes: Sequence[Path], count: int, *, size_wh: tuple[int, int], seed: int = 0
+) -> list[RealComposite]:
+    """People over scenes, each person and scene at most once as long as there are enough of them.
+
+    Args:
+        people: Photographs with mattes.
+        scenes: Pictures of rooms and places.
+        count: How many; fewer come back when not enough people fit.
+        size_wh: Width and height of the results, pixels.
+        seed: Of choice and placement.
+    """
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(people))
+    rooms = rng.permutation(len(scenes))
+    made: list[RealComposite] = []
+    for index in order:
+        if len(made) == count:
+            break
+        try:
+            portrait = read_portrait(people[index])
+        except ValueError:
+            continue  # named by whoever lists the folder; a sheet needs only enough of them
+        if not fits(portrait[..., 3]):
+            continue
+        room = scenes[rooms[len(made) % len(rooms)]]
+        rgb, alpha = place(portrait, read_rgb(room), size_wh, rng)
+        made.append(RealComposite(f"{people[index].photo.stem} over {room.stem}", rgb, alpha))
+    return made
