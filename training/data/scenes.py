@@ -1,7 +1,7 @@
 """A person set into a scene at full size, as a call shows them: real composites, for which there is no truth.
 
 The person stands on the lower border, scaled to a plausible share of the frame's height, a little off the middle. Only
-people whose matte leaves the sides of their photograph free are taken, since a cut-off shoulder would float in the room.
+people whose matte leaves the sides of their photograph free are taken: a cut-off shoulder would float in the room.
 """
 
 from __future__ import annotations
@@ -104,11 +104,13 @@ def place(
     scale = min(rng.uniform(*HEIGHTS) * height / person.shape[0], 0.9 * width / person.shape[1])
     w, h = max(1, round(person.shape[1] * scale)), max(1, round(person.shape[0] * scale))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    scaled = cv2.resize(np.ascontiguousarray(person), (w, h), interpolation=interpolation).astype(np.float32) / 255
+    scaled = cv2.resize(np.ascontiguousarray(person), (w, h), interpolation=interpolation).astype(
+        np.float32
+    ) / np.float32(255)
     left = int(np.clip((width - w) / 2 + rng.uniform(-0.15, 0.15) * width, 0, width - w))
     alpha = np.zeros((height, width), np.float32)
     alpha[height - h :, left : left + w] = scaled[..., 3]
-    rgb = _covering(scene, width, height).astype(np.float32) / 255
+    rgb = _covering(scene, width, height).astype(np.float32) / np.float32(255)
     region = rgb[height - h :, left : left + w]
     region += scaled[..., 3:] * (scaled[..., :3] - region)
     return rgb, alpha

@@ -1,0 +1,205 @@
+"""Which pairs a batch holds, and their making: the tasks of stream 1, drawn with numpy, filled in by one kernel.
+
+A pair starts from one photograph, or a person over another scene. A change of light or colour gives a second version of
+the *whole* picture; the composite has the person of one version over the background of the other, and the truth is the
+other. So the two directions, a wrongly coloured person in a neutral scene and a neutral person in a coloured scene, are
+the same pair read the other way. Tasks:
+
+- `jitter`: the FFHQH recipe of PHNet (arXiv 2402.17561, section 3.2);
+- `lights`: two measured lights;
+- `tone`: exposure, white balance, gamma and contrast in linear light, with a change of saturation;
+- `local`: dodge and burn, ramps and vignettes;
+- `same`: no change at all, since a network must also learn to leave things alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data.cache import CropCache
+from training.data.edits import MILD, ToneRange, draw_gains, draw_matrices, draw_tone_curves
+from training.data.illuminants import Lights
+from training.data.kernels import make_pairs
+
+__all__ = ["TASKS", "PairBatch", "PairMaker", "PairRecipe", "TaskRecipe"]
+
+F32 = NDArray[np.float32]
+I64 = NDArray[np.int64]
+
+TASKS = ("jitter", "lights", "tone", "local", "same")
+
+FLAGS = 20
+"""Columns: 0 mirror person, 1 other scene, 2 mirror scene, 3 vary the world, 4 lights, 5 jitter, 6 change the scene
+instead of the person, 7 kind of mask, 8-11 order of the jitter, 12 posterize, 13 sharpen, 14 autocontrast, 15 matrix,
+16 curves, 17 gain, 18-19 shift of the mask."""
+
+FLOATS = 6
+"""Columns: brightness, contrast, saturation, hue, strength of the lights, sharpness."""
+
+LIGHT_TRIES = 5
+
+
+@dataclass(frozen=True)
+class TaskRecipe:
+    """How often a task occurs and what varies in it.
+
+    Args:
+        share: Weight among the tasks.
+        scene: Share of pairs in which the scene has the change and the person is as photographed.
+        swap: Share of pairs with another scene behind the person.
+        local: Share of pairs with local light on top.
+    """
+
+    share: float
+    scene: float = 0.0
+    swap: float = 0.0
+    local: float = 0.0
+
+
+@dataclass(frozen=True)
+class PairRecipe:
+    """The mixture of tasks and masks.
+
+    Args:
+        tasks: By name.
+        masks: Weights of the kinds of mask: matte, hard, grown, shrunk, shifted, blurred.
+        world: Share of photographs whose overall tone is varied first.
+        sharpness: Factor of RandomAdjustSharpness *at the crop's scale*; 4 at 256² leaves about 1.45 at 64².
+        tone: Range of the `tone` task.
+    """
+
+    tasks: dict[str, TaskRecipe] = field(
+        default_factory=lambda: {
+            "jitter": TaskRecipe(0.36, scene=0.1, swap=0.15, local=0.1),
+            "lights": TaskRecipe(0.24, scene=0.55, swap=0.35, local=0.1),
+            "tone": TaskRecipe(0.22, scene=0.75, swap=0.5, local=0.15),
+            "local": TaskRecipe(0.08, scene=0.2, swap=0.2, local=1.0),
+            "same": TaskRecipe(0.10, swap=0.3),
+        }
+    )
+    masks: tuple[float, ...] = (0.25, 0.1, 0.4, 0.1, 0.08, 0.07)
+    world: float = 0.3
+    sharpness: float = 1.45
+    tone: ToneRange = ToneRange()
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """A batch of pairs.
+
+    Args:
+        composite: (B, 3, S, S) float32, encoded sRGB, 0..1, RGB.
+        mask: (B, 1, S, S) float32, 1 = person.
+        truth: Like `composite`; equal to it wherever the mask is 0.
+        task: (B,) index into `TASKS`.
+        index: (B, K) places of the sampled foreground pixels in the flattened picture.
+        weight: (B, K) float32, the mask there.
+        pixels: (B, 2, 3, K) float32, those pixels of the composite and of the truth.
+        moments: (B, 9) float32, mean, standard deviation and correlations of the true foreground.
+    """
+
+    composite: F32
+    mask: F32
+    truth: F32
+    task: I64
+    index: I64
+    weight: F32
+    pixels: F32
+    moments: F32
+
+
+class PairMaker:
+    """Makes batch after batch; a batch depends on seed, rank and step alone, so that a run can be resumed exactly.
+
+    Args:
+        cache: Crops of portraits and scenes.
+        lights: Measured lights.
+        recipe: The mixture.
+        seed: Of everything drawn.
+        samples: Foreground pixels of each picture that the loss looks at.
+    """
+
+    def __init__(
+        self, cache: CropCache, lights: Lights, recipe: PairRecipe, seed: int = 0, samples: int = 384
+    ) -> None:
+        unknown = set(recipe.tasks) - set(TASKS)
+        if unknown:
+            raise ValueError(f"unknown tasks {sorted(unknown)}; known: {', '.join(TASKS)}")
+        self.cache = cache
+        self.lights = lights
+        self.recipe = recipe
+        self.seed = seed
+        self.samples = samples
+
+    def batch(self, count: int, step: int, rank: int = 0) -> PairBatch:
+        """Draw and make `count` pairs for one step of one process."""
+        rng = np.random.default_rng([self.seed, rank, step])
+        task, flags = self._draw_tasks(rng, count)
+        which = self._draw_pictures(rng, flags)
+        kind = draw_tone_curves(rng, count, self.recipe.tone)
+        floats = self._draw_floats(rng, count)
+        size = self.cache.spec.size
+        composite = np.empty((count, 3, size, size), np.float32)
+        mask = np.empty((count, 1, size, size), np.float32)
+        truth = np.empty_like(composite)
+        index = np.empty((count, self.samples), np.int64)
+        weight = np.empty((count, self.samples), np.float32)
+        pixels = np.empty((count, 2, 3, self.samples), np.float32)
+        moments = np.empty((count, 9), np.float32)
+        pairs = rng.integers(0, len(self.lights), (count, LIGHT_TRIES, 2))
+        make_pairs(
+            self.cache.portraits, self.cache.scenes, which, flags, pairs, floats,
+            draw_tone_curves(rng, count, MILD), kind, draw_matrices(rng, count), draw_gains(rng, count),
+            self.lights.to_standard, self.lights.from_standard, composite, mask, truth,
+            rng.random(count, np.float32), index, weight, pixels, moments,
+        )  # fmt: skip
+        return PairBatch(composite, mask, truth, task, index, weight, pixels, moments)
+
+    def _draw_tasks(self, rng: np.random.Generator, count: int) -> tuple[I64, I64]:
+        recipes = [self.recipe.tasks.get(name, TaskRecipe(0.0)) for name in TASKS]
+        shares = np.array([r.share for r in recipes])
+        task = rng.choice(len(TASKS), count, p=shares / shares.sum())
+        chance = np.array([[r.scene, r.swap, r.local] for r in recipes])[task]
+        scene, swap, local = (rng.random((count, 3)) < chance).T
+        flags = np.zeros((count, FLAGS), np.int64)
+        flags[:, 0], flags[:, 2] = rng.random((2, count)) < 0.5
+        flags[:, 1] = swap
+        flags[:, 3] = rng.random(count) < self.recipe.world
+        flags[:, 6] = scene
+        masks = np.array(self.recipe.masks)
+        flags[:, 7] = rng.choice(len(masks), count, p=masks / masks.sum())
+        jitter, lights, tone = (task == TASKS.index(name) for name in ("jitter", "lights", "tone"))
+        flags[:, 4] = lights
+        flags[:, 5] = jitter
+        flags[:, 8:12] = np.argsort(rng.random((count, 4)), axis=1)
+        flags[:, 12:15] = rng.random((count, 3)) < 0.5
+        # a light is sometimes joined by a change of exposure, and a change of tone by one of saturation
+        flags[:, 15] = tone & (rng.random(count) < 0.6)
+        flags[:, 16] = tone
+        flags[:, 17] = local
+        flags[:, 18:20] = rng.integers(-1, 2, (count, 2))
+        return task, flags
+
+    def _draw_pictures(self, rng: np.random.Generator, flags: I64) -> I64:
+        people, crops = self.cache.portraits.shape[:2]
+        near = self.cache.spec.crops
+        count, rooms = len(flags), len(self.cache.scenes)
+        which = np.empty((count, 4), np.int64)
+        which[:, 0] = rng.integers(0, people, count)
+        which[:, 1] = np.where(flags[:, 1] == 1, rng.integers(0, crops, count), rng.integers(0, near, count))
+        photo = rng.random(count) < (0.25 if rooms else 1.0)
+        which[:, 2] = np.where(photo, rng.integers(0, people, count), rng.integers(0, max(rooms, 1), count))
+        which[:, 3] = np.where(photo, rng.integers(0, near, count), -1)
+        return which
+
+    def _draw_floats(self, rng: np.random.Generator, count: int) -> F32:
+        floats = np.empty((count, FLOATS), np.float32)
+        for column, spread in enumerate((0.5, 0.4, 0.06)):
+            floats[:, column] = rng.uniform(1 - spread, 1 + spread, count)
+        floats[:, 3] = rng.uniform(-0.05, 0.05, count)
+        floats[:, 4] = np.where(rng.random(count) < 0.6, 1.0, rng.uniform(0.4, 1.0, count))
+        floats[:, 5] = self.recipe.sharpness
+        return floats

@@ -1,0 +1,254 @@
+"""Portraits and scenes, decoded once and kept as small square crops in memory-mapped arrays.
+
+Decoding and resizing dominate a loader; a crop of 64² costs 20 kB, so several crops of each photograph fit in memory
+and a batch is an index operation. Crops differ in place, scale and aspect, since the live model sees the whole
+composite squashed to a square.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["CacheSpec", "CropCache", "PortraitFile", "build_cache", "default_cache_dir", "list_portraits"]
+
+log = logging.getLogger(__name__)
+
+U8 = NDArray[np.uint8]
+
+DILATION_PX = 3
+"""Radius by which the leak-free matte is grown, in pixels of a picture whose short side is about 256."""
+
+MIN_FOREGROUND = 0.04
+"""Smallest share of a crop that the person must fill; other crops are drawn again."""
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+
+
+@dataclass(frozen=True)
+class PortraitFile:
+    """A photograph and its matte (8-bit grey, 255 = person), of equal size."""
+
+    photo: Path
+    matte: Path
+
+
+@dataclass(frozen=True)
+class CacheSpec:
+    """What a cache holds; part of its name, so that a change builds another.
+
+    Args:
+        size: Side of the square crops, pixels.
+        crops: Ordinary crops of each portrait; the first is the whole photograph.
+        far_crops: Crops of each portrait that show the person small, with nothing around: for other scenes only.
+        scene_crops: Crops of each background.
+        seed: Of the crop places.
+    """
+
+    size: int = 64
+    crops: int = 5
+    far_crops: int = 3
+    scene_crops: int = 12
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class CropCache:
+    """Memory-mapped crops.
+
+    Args:
+        portraits: (N, crops + far_crops, S, S, 5) uint8: R, G, B, matte, matte grown by 3 pixels from alpha > 0.1.
+        scenes: (K, S, S, 3) uint8 RGB.
+        spec: What was asked for.
+        skipped: Files that could not be read, with the reason.
+    """
+
+    portraits: U8
+    scenes: U8
+    spec: CacheSpec
+    skipped: tuple[str, ...] = field(default=())
+
+
+def default_cache_dir() -> Path:
+    """``$XDG_CACHE_HOME/livecomp/training``, by default below ``~/.cache``."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "livecomp" / "training"
+
+
+def list_portraits(folder: Path) -> list[PortraitFile]:
+    """All photographs of a folder that have a matte ``NAME.png`` beside them, sorted by name.
+
+    Raises:
+        FileNotFoundError: The folder is missing, or no photograph in it has a matte.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; expected portraits NAME.jpg with mattes NAME.png")
+    photos = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES[:2])
+    found = [PortraitFile(p, p.with_suffix(".png")) for p in photos if p.with_suffix(".png").exists()]
+    if not found:
+        raise FileNotFoundError(
+            f"{folder}: {len(photos)} photographs but no matte beside any; expected NAME.png for each NAME.jpg, "
+            "8-bit grey, 255 = person"
+        )
+    return found
+
+
+def read_rgb(path: Path) -> U8:
+    """Decode a picture to (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: The file cannot be decoded.
+    """
+    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise ValueError(f"{path.name}: cannot be decoded as a picture")
+    return np.ascontiguousarray(bgr[..., ::-1])
+
+
+def read_portrait(item: PortraitFile) -> U8:
+    """Decode a portrait to (H, W, 5) uint8: R, G, B, matte, grown matte.
+
+    Raises:
+        ValueError: A file is damaged, the sizes differ, or the matte is empty.
+    """
+    rgb = read_rgb(item.photo)
+    matte = cv2.imread(str(item.matte), cv2.IMREAD_GRAYSCALE)
+    if matte is None:
+        raise ValueError(f"{item.matte.name}: cannot be decoded as a matte")
+    if matte.shape != rgb.shape[:2]:
+        raise ValueError(f"{item.photo.name}: photograph {rgb.shape[:2]} and matte {matte.shape} differ in size")
+    if not (matte > 127).any():
+        raise ValueError(f"{item.matte.name}: the matte is empty")
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * DILATION_PX + 1, 2 * DILATION_PX + 1))
+    grown = cv2.dilate(((matte > 25) * 255).astype(np.uint8), kernel)
+    return np.dstack([rgb, matte, grown])
+
+
+def _resized(picture: U8, width: int, height: int) -> U8:
+    """Area-resize (H, W, C) for any number of channels; OpenCV takes four at most."""
+    parts = [picture[..., k : k + 4] for k in range(0, picture.shape[2], 4)]
+    small = [cv2.resize(np.ascontiguousarray(p), (width, height), interpolation=cv2.INTER_AREA) for p in parts]
+    return np.dstack([np.asarray(p, np.uint8) for p in small])
+
+
+def squash(picture: U8, size: int) -> U8:
+    """Area-resize any (H, W, C) picture to a square of `size` pixels."""
+    return _resized(picture, size, size)
+
+
+def _random_crop(picture: U8, rng: np.random.Generator, low: float, aspect: float) -> U8:
+    """A crop whose sides are `low`..1 of the picture's, with up to `aspect` of anisotropy."""
+    height, width = picture.shape[:2]
+    scale = rng.uniform(low, 1.0)
+    stretch = float(np.exp(rng.uniform(-aspect, aspect) / 2))
+    h, w = (max(16, min(n, round(n * s))) for n, s in ((height, scale * stretch), (width, scale / stretch)))
+    top, left = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
+    return picture[top : top + h, left : left + w]
+
+
+def _near_crop(portrait: U8, size: int, rng: np.random.Generator) -> U8:
+    for _ in range(8):
+        small = squash(_random_crop(portrait, rng, 0.55, 0.5), size)
+        if small[..., 3].mean() > 255 * MIN_FOREGROUND * 3:
+            return small
+    return squash(portrait, size)
+
+
+def _far_crop(portrait: U8, size: int, rng: np.random.Generator) -> U8:
+    """The person smaller, standing on the lower border, with an empty matte around."""
+    height, width = portrait.shape[:2]
+    tall = float(rng.uniform(0.45, 0.95))
+    wide = min(1.0, tall * width / height / float(rng.choice([1.0, 4 / 3, 16 / 9])))
+    h, w = max(16, round(tall * size)), max(12, round(wide * size))
+    small = _resized(portrait, w, h)
+    canvas = np.zeros((size, size, 5), np.uint8)
+    left = int(rng.integers(0, size - w + 1))
+    canvas[size - h :, left : left + w] = small
+    # outside the photograph nothing is known; its colour there never shows
+    return canvas
+
+
+def portrait_crops(portrait: U8, spec: CacheSpec, rng: np.random.Generator) -> U8:
+    """All crops of a portrait: (crops + far_crops, S, S, 5) uint8."""
+    near = [squash(portrait, spec.size)]
+    near += [_near_crop(portrait, spec.size, rng) for _ in range(spec.crops - 1)]
+    far = [_far_crop(portrait, spec.size, rng) for _ in range(spec.far_crops)]
+    return np.stack(near + far)
+
+
+def _scene_crops(rgb: U8, spec: CacheSpec, rng: np.random.Generator) -> U8:
+    crops = [squash(rgb, spec.size)]
+    for _ in range(spec.scene_crops - 1):
+        crop = _random_crop(rgb, rng, 0.35, 0.6)
+        if rng.random() < 0.4:
+            blur = float(rng.uniform(0.005, 0.03)) * max(crop.shape[:2])
+            crop = np.asarray(cv2.GaussianBlur(crop, (0, 0), blur), np.uint8)
+        crops.append(squash(crop, spec.size))
+    return np.stack(crops)
+
+
+def _fingerprint(spec: CacheSpec, portraits: Iterable[PortraitFile], scenes: Iterable[Path]) -> str:
+    names = [p.photo.name for p in portraits] + [s.name for s in scenes]
+    text = json.dumps([spec.__dict__, names, "layout 1"])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def build_cache(portraits: list[PortraitFile], scenes: list[Path], spec: CacheSpec, folder: Path) -> CropCache:
+    """Open the crops of these files, decoding them first when `folder` does not hold them yet.
+
+    A file that cannot be read is skipped, named in the log and in the result; the arrays are written under another name
+    and moved, so that an interrupted build leaves nothing that looks complete.
+
+    Args:
+        portraits: Photographs with mattes.
+        scenes: Backgrounds without people.
+        spec: Size and number of crops.
+        folder: Where caches are kept.
+
+    Raises:
+        ValueError: Not one portrait could be read.
+        OSError: The folder cannot be written.
+    """
+    target = folder / f"crops-{_fingerprint(spec, portraits, scenes)}"
+    paths = target / "portraits.npy", target / "scenes.npy", target / "skipped.json"
+    if not all(p.exists() for p in paths):
+        _decode(portraits, scenes, spec, target)
+    skipped = tuple(json.loads(paths[2].read_text()))
+    return CropCache(np.load(paths[0], mmap_mode="r"), np.load(paths[1], mmap_mode="r"), spec, skipped)
+
+
+def _decode(portraits: list[PortraitFile], scenes: list[Path], spec: CacheSpec, target: Path) -> None:
+    skipped: list[str] = []
+    crops, rooms = [], []
+    for index, item in enumerate(portraits):
+        try:
+            crops.append(portrait_crops(read_portrait(item), spec, np.random.default_rng([spec.seed, index])))
+        except ValueError as error:
+            skipped.append(str(error))
+            log.warning("skipped %s", error)
+    for index, path in enumerate(scenes):
+        try:
+            rooms.append(_scene_crops(read_rgb(path), spec, np.random.default_rng([spec.seed, 1, index])))
+        except ValueError as error:
+            skipped.append(str(error))
+            log.warning("skipped %s", error)
+    if not crops:
+        raise ValueError(f"none of {len(portraits)} portraits could be read; the first reason: {skipped[:1]}")
+    log.info("cached %d portraits and %d scenes, skipped %d", len(crops), len(rooms), len(skipped))
+    target.mkdir(parents=True, exist_ok=True)
+    empty = np.zeros((0, spec.size, spec.size, 3), np.uint8)
+    arrays = {"portraits": np.stack(crops), "scenes": np.concatenate(rooms) if rooms else empty}
+    for name, array in arrays.items():
+        partial = target / f"{name}.partial.npy"
+        np.save(partial, array)
+        partial.replace(target / f"{name}.npy")
+    (target / "skipped.json").write_text(json.dumps(skipped))

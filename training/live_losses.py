@@ -1,0 +1,116 @@
+"""What the live model minimises: pixels sampled from the foreground, its moments, and priors on the parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from training.correction import CorrectionBatch, apply_color, gain_map
+
+__all__ = ["LiveLossWeights", "corrected_samples", "live_loss", "sample_moments"]
+
+
+@dataclass(frozen=True)
+class LiveLossWeights:
+    """Weights of the terms.
+
+    Args:
+        l1: Charbonnier distance of the sampled pixels.
+        mse: Their squared error, which scores look at.
+        moments: Distance of mean and spread of the corrected samples from the true foreground's.
+        targets: Distance of the predicted moments from the true ones (parameter targets).
+        curve: Roughness of the curves.
+        gain: Roughness of the log-gain.
+        gain_size: Mean square of the log-gain.
+    """
+
+    l1: float = 1.0
+    mse: float = 6.0
+    moments: float = 0.5
+    targets: float = 0.2
+    curve: float = 2e-4
+    gain: float = 0.05
+    gain_size: float = 0.01
+
+
+def corrected_samples(pixels: Tensor, index: Tensor, correction: CorrectionBatch, size: int) -> Tensor:
+    """Apply corrections to sampled pixels only.
+
+    Args:
+        pixels: (B, 3, K) float32 of the composite.
+        index: (B, K) places in the flattened (size, size) picture.
+        correction: Of B pictures.
+        size: Side of the picture, pixels.
+
+    Returns:
+        (B, 3, K) float32, before the last clip, so that gradients survive where it would bite.
+    """
+    gain = gain_map(correction.log_gain, (size, size)).flatten(1).gather(1, index)
+    return apply_color(pixels, correction) * gain[:, None]
+
+
+def sample_moments(pixels: Tensor, weight: Tensor) -> Tensor:
+    """(B, 6) weighted mean and standard deviation of (B, 3, K) pixels with (B, K) weights."""
+    share = (weight / weight.sum(1, keepdim=True).clamp_min(1e-3))[:, None]
+    mean = (pixels * share).sum(2)
+    variance = ((pixels - mean[..., None]).square() * share).sum(2)
+    return torch.cat([mean, (variance + 1e-6).sqrt()], 1)
+
+
+def _soft_clip(value: Tensor) -> Tensor:
+    """Clip to 0..1 with a little slope left outside."""
+    return value.clamp(0, 1) + 0.1 * (value - value.clamp(0, 1))
+
+
+def live_loss(
+    correction: CorrectionBatch,
+    predicted: Tensor,
+    *,
+    pixels: Tensor,
+    index: Tensor,
+    weight: Tensor,
+    moments: Tensor,
+    size: int,
+    weights: LiveLossWeights,
+) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+    """The whole loss, in float32.
+
+    Args:
+        correction: As predicted.
+        predicted: (B, 9) moments as predicted.
+        pixels: (B, 2, 3, K) samples of composite and truth.
+        index: (B, K) their places.
+        weight: (B, K) the mask there.
+        moments: (B, 9) of the true foreground.
+        size: Side of the picture, pixels.
+        weights: Of the terms.
+
+    Returns:
+        The loss, its unweighted terms by name (detached), and each picture's fMSE on a scale of 0..255 (detached).
+    """
+    before, truth = pixels[:, 0], pixels[:, 1]
+    output = _soft_clip(corrected_samples(before, index, correction, size))
+    error = output - truth
+    share = (weight / weight.sum(1, keepdim=True).clamp_min(1e-3))[:, None] / 3
+    square = (error.square() * share).sum((1, 2))
+    l1 = ((error.square() + 1.6e-5).sqrt() * share).sum((1, 2))
+    there = (weight.sum(1) > 0).float()[:, None]
+    true_samples = sample_moments(truth, weight)
+    curves = correction.curves
+    bend = (curves[..., 2:] - 2 * curves[..., 1:-1] + curves[..., :-2]) * (curves.shape[-1] - 1)
+    gain = correction.log_gain
+    rough = (gain[:, 1:] - gain[:, :-1]).square().mean() + (gain[:, :, 1:] - gain[:, :, :-1]).square().mean()
+    terms = {
+        "l1": l1.mean(),
+        "mse": square.mean(),
+        "moments": (sample_moments(output, weight) - true_samples).abs().mean(),
+        "targets": (functional.smooth_l1_loss(predicted, moments, beta=0.05, reduction="none") * there).mean(),
+        "curve": bend.square().mean(),
+        "gain": rough,
+        "gain_size": gain.square().mean(),
+    }
+    total = torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
+    return total, {name: term.detach() for name, term in terms.items()}, square.detach() * 255**2
