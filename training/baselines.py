@@ -61,6 +61,8 @@ def reinhard_rgb(composite: F32Array, mask: F32Array) -> F32Array:
 
 def reinhard_lab(composite: F32Array, mask: F32Array) -> F32Array:
     """Mean and spread of L*, a* and b*; arguments as for `reinhard_rgb`."""
+    if _regions(composite, mask) is None:
+        return composite.copy()
     lab = _match_moments(np.asarray(cv2.cvtColor(composite, cv2.COLOR_RGB2LAB), np.float32), mask)
     return np.clip(np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), np.float32), 0, 1)
 

@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -75,7 +76,7 @@ class LiveOnnx:
         threads: Of onnxruntime.
 
     Raises:
-        ValueError: Inputs or outputs are not those of a live model.
+        ValueError: The file is no ONNX model, or its inputs and outputs are not those of a live model.
     """
 
     def __init__(self, path: Path, name: str | None = None, threads: int = 1) -> None:
@@ -83,7 +84,10 @@ class LiveOnnx:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except (Fail, InvalidGraph, InvalidProtobuf) as error:
+            raise ValueError(f"{path}: cannot be read as an ONNX model: {error}") from error
         shapes = {node.name: node.shape for node in self._session.get_inputs()}
         outputs = {node.name for node in self._session.get_outputs()}
         if set(shapes) != {"composite", "mask"} or not set(OUTPUTS) <= outputs:

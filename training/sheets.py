@@ -47,9 +47,9 @@ def weakened(parameters: Parameters, strength: float) -> Parameters:
 
 
 def _titled(picture: F32Array, title: str) -> F32Array:
-    bar = np.ones((MARGIN, picture.shape[1], 3), np.float32)
+    bar = np.full((MARGIN, picture.shape[1], 3), 255, np.uint8)
     cv2.putText(bar, title, (4, MARGIN - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
-    return np.concatenate([bar, picture])
+    return np.concatenate([bar.astype(np.float32) / np.float32(255), picture])
 
 
 def save_sheet(path: Path, rows: Sequence[Sequence[tuple[str, F32Array]]]) -> None:

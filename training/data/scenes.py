@@ -104,9 +104,8 @@ def place(
     scale = min(rng.uniform(*HEIGHTS) * height / person.shape[0], 0.9 * width / person.shape[1])
     w, h = max(1, round(person.shape[1] * scale)), max(1, round(person.shape[0] * scale))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    scaled = cv2.resize(np.ascontiguousarray(person), (w, h), interpolation=interpolation).astype(
-        np.float32
-    ) / np.float32(255)
+    resized = cv2.resize(np.ascontiguousarray(person), (w, h), interpolation=interpolation)
+    scaled = resized.astype(np.float32) / np.float32(255)
     left = int(np.clip((width - w) / 2 + rng.uniform(-0.15, 0.15) * width, 0, width - w))
     alpha = np.zeros((height, width), np.float32)
     alpha[height - h :, left : left + w] = scaled[..., 3]

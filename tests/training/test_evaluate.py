@@ -1,0 +1,114 @@
+"""The evaluation from folder to tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from training import evaluate as ev
+from training.benchmarks import BENCHMARKS, BenchmarkPair
+from training.data.illuminants import Lights
+from training.predictors import Baseline, Oracle
+
+
+class Cheat:
+    """Gives the truth back."""
+
+    name = "cheat"
+
+    def predict(self, pair: BenchmarkPair) -> np.ndarray:
+        return pair.truth
+
+
+def test_scores_of_composite_oracle_and_truth(data_folder: Path, lights: Lights) -> None:
+    photos = ev.load_photos(data_folder / "portraits" / "val", 64, limit=4)
+    tables = ev.evaluate([Baseline("composite"), Cheat(), Oracle()], photos, lights, masks=["dilated"])
+    assert [(t.benchmark, t.predictor) for t in tables] == [
+        (benchmark, name) for benchmark in BENCHMARKS for name in ("composite", "cheat", "oracle")
+    ]
+    for benchmark in ("ffhqh", "person_cast", "scene_cast"):
+        composite, cheat, oracle = (t for t in tables if t.benchmark == benchmark)
+        assert composite.gain == pytest.approx(1)
+        assert composite.improved == 0
+        assert cheat.overall["fmse"] == 0
+        assert cheat.improved == 1
+        assert 0 < oracle.overall["fmse"] < 0.2 * composite.overall["fmse"]
+        assert sum(s["count"] for s in composite.by_skin.values()) == 4
+        assert sum(s["count"] for s in composite.by_ratio.values()) == 4
+    same = next(t for t in tables if t.benchmark == "same")
+    assert same.overall["fmse"] == 0
+
+
+def test_shift_of_chroma_is_reported_for_cast_scenes_only(data_folder: Path, lights: Lights) -> None:
+    photos = ev.load_photos(data_folder / "portraits" / "val", 64)
+    tables = ev.evaluate(
+        [Baseline("composite"), Cheat()], photos, lights, benchmarks=["ffhqh", "scene_cast"], masks=["plain"]
+    )
+    plain, _, composite, cheat = tables
+    assert plain.shift == {}
+    assert composite.shift["count"] >= 3
+    assert composite.shift["agree"] == 0
+    assert cheat.shift["agree"] == 1
+    assert cheat.shift["ratio_median"] == pytest.approx(1)
+
+
+def test_shift_by_hand() -> None:
+    right = ev.Shift(predicted=(8.0, 0.0), true=(10.0, 0.0))
+    turned = ev.Shift(predicted=(0.0, 10.0), true=(10.0, 0.0))
+    weak = ev.Shift(predicted=(3.0, 0.0), true=(10.0, 0.0))
+    tiny = ev.Shift(predicted=(0.0, 1.0), true=(1.0, 0.0))
+    assert turned.angle == pytest.approx(90)
+    summary = ev.shift_summary([right, turned, weak, tiny])
+    assert summary["count"] == 3
+    assert summary["agree"] == pytest.approx(1 / 3)
+    assert summary["angle_ok"] == pytest.approx(2 / 3)
+    assert summary["ratio_ok"] == pytest.approx(2 / 3)
+    assert summary["ratio_median"] == pytest.approx(0.8)
+    assert ev.shift_summary([tiny]) == {"count": 0.0}
+
+
+def test_the_first_must_be_the_composite(data_folder: Path, lights: Lights) -> None:
+    photos = ev.load_photos(data_folder / "portraits" / "val", 64, limit=1)
+    with pytest.raises(ValueError, match="'composite'"):
+        ev.evaluate([Oracle()], photos, lights)
+
+
+def test_command_writes_json_markdown_and_sheets(
+    data_folder: Path, tmp_path: Path, live_onnx: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["--data", str(data_folder), "--out", str(out), "--size", "64", "--limit", "3", "--sheets", "2"]
+    assert ev.main([str(live_onnx("mine")), *arguments]) == 0
+    scores = json.loads((out / "scores.json").read_text())
+    assert scores["photographs"] == 3
+    assert len(scores["tables"]) == len(BENCHMARKS) * 2 * 6
+    mine = [t for t in scores["tables"] if t["predictor"] == "mine"]
+    composite = [t for t in scores["tables"] if t["predictor"] == "composite"]
+    for a, b in zip(mine, composite, strict=True):
+        assert a["overall"]["fmse"] == pytest.approx(b["overall"]["fmse"], abs=0.01), "the model is the identity"
+    text = (out / "scores.md").read_text()
+    assert "## scene_cast, dilated masks" in text
+    assert "| oracle |" in text
+    assert text.strip() in capsys.readouterr().out
+    assert sorted(p.name for p in out.glob("*.png")) == sorted(f"sheet-{name}.png" for name in BENCHMARKS)
+
+
+def test_missing_data_and_models_are_named(
+    data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--out", str(tmp_path / "out")]
+    assert ev.main(["--data", str(tmp_path / "nowhere"), *out]) == 3
+    assert "ccharmony_train.npz" in capsys.readouterr().err
+    assert ev.main([str(tmp_path / "none.onnx"), "--data", str(data_folder), *out]) == 3
+    assert "none.onnx" in capsys.readouterr().err
+
+
+def test_damaged_portraits_are_left_out(data_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = data_folder / "portraits" / "val"
+    (folder / "p3.jpg").write_bytes(b"broken")
+    assert len(ev.load_photos(folder, 64)) == 7
+    assert "p3.jpg" in caplog.text

@@ -1,0 +1,107 @@
+"""Models and baselines behind one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from training.benchmarks import BenchmarkPair
+from training.models.phnet import PHNet, PHNetConfig
+from training.predictors import LiveOnnx, Oracle, PHNetDense, PHNetFitted, load_predictors, open_phnet
+
+Write = Callable[..., Path]
+
+SMALL = PHNetConfig("small", (8, 8, 8, 8, 8, 16))
+
+
+def pair(side: int = 64) -> BenchmarkPair:
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0.2, 0.8, (side, side, 3)).astype(np.float32)
+    mask = np.zeros((side, side), np.float32)
+    mask[8:, 10:50] = 1
+    composite = np.where(mask[..., None] > 0, truth * np.float32(0.6), truth)
+    return BenchmarkPair("x", composite, truth, mask, "tan")
+
+
+def test_live_model_is_applied_at_the_size_of_the_picture(live_onnx: Write) -> None:
+    model = LiveOnnx(live_onnx(matrix=np.diag([0.5, 1, 1])[None], side=32))
+    made = pair()
+    np.testing.assert_allclose(model.predict(made), made.composite * np.float32([0.5, 1, 1]), atol=1e-5)
+    assert model.name == "live"
+
+
+def test_live_model_gets_the_composite_at_its_own_size(tmp_path: Path) -> None:
+    """A network whose matrix is the mean colour on its diagonal tells what it was shown."""
+    nodes = [
+        onnx.helper.make_node("ReduceMean", ["composite"], ["mean"], axes=[2, 3], keepdims=0),
+        onnx.helper.make_node("Mul", ["mean", "eye"], ["matrix"]),
+        onnx.helper.make_node("Constant", [], ["curves"], value=onnx.numpy_helper.from_array(
+            np.tile(np.linspace(0, 1, 32, dtype=np.float32), (1, 3, 1)))),
+        onnx.helper.make_node("Constant", [], ["log_gain"], value=onnx.numpy_helper.from_array(
+            np.zeros((1, 16, 16), np.float32))),
+    ]  # fmt: skip
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes, "g",
+        [value("composite", 1, (1, 3, 16, 16)), value("mask", 1, (1, 1, 16, 16))],
+        [value("matrix", 1, (1, 3, 3)), value("curves", 1, (1, 3, 32)), value("log_gain", 1, (1, 16, 16))],
+        [onnx.numpy_helper.from_array(np.eye(3, dtype=np.float32)[None], "eye")],
+    )  # fmt: skip
+    path = tmp_path / "mean.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=10), path)
+    made = pair()
+    matrix = LiveOnnx(path).parameters(made.composite, made.mask).matrix
+    np.testing.assert_allclose(np.diag(matrix), made.composite.mean((0, 1)), atol=1e-5)
+
+
+def test_oracle_beats_the_composite_by_far() -> None:
+    made = pair()
+    error = np.abs(Oracle().predict(made) - made.truth)[made.mask > 0].mean()
+    assert error < 0.05 * np.abs(made.composite - made.truth)[made.mask > 0].mean()
+
+
+def test_phnet_as_parameters_is_near_its_own_picture() -> None:
+    torch.manual_seed(0)
+    dense = PHNetDense(PHNet(SMALL).eval(), "small")
+    fitted, made = PHNetFitted(dense), pair()
+    inside = made.mask > 0
+    far = np.abs(made.composite - dense.predict(made))[inside].mean()
+    assert np.abs(fitted.predict(made) - dense.predict(made))[inside].mean() < far
+    assert fitted.name == "small as parameters"
+
+
+def test_registry_of_a_run(live_onnx: Write) -> None:
+    names = [p.name for p in load_predictors([live_onnx("mine")])]
+    assert names == ["composite", "reinhard_rgb", "reinhard_lab", "mkl", "mine", "oracle"]
+    assert [p.name for p in load_predictors([], baselines=False, oracle=False)] == ["composite"]
+
+
+def test_models_that_are_none_are_named(tmp_path: Path, live_onnx: Write) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.onnx"):
+        load_predictors([tmp_path / "nowhere.onnx"])
+    (tmp_path / "model.pt").touch()
+    with pytest.raises(ValueError, match=r"received \.pt"):
+        load_predictors([tmp_path / "model.pt"])
+    model = onnx.load(live_onnx())
+    model.graph.output[0].name = model.graph.node[0].output[0] = "other"
+    onnx.save(model, tmp_path / "wrong.onnx")
+    with pytest.raises(ValueError, match="expected inputs composite and mask"):
+        load_predictors([tmp_path / "wrong.onnx"])
+
+
+def test_checkpoints_of_another_model_are_named(tmp_path: Path) -> None:
+    save_file(PHNet(SMALL).state_dict(), tmp_path / "small.safetensors")
+    with pytest.raises(ValueError, match="phnet_40m or phnet_10m"):
+        open_phnet(tmp_path / "small.safetensors")
+    save_file({"se.gate.2.weight": torch.zeros(512, 64)}, tmp_path / "part.safetensors")
+    with pytest.raises(ValueError, match=r"do not fit phnet_10m: Missing key"):
+        open_phnet(tmp_path / "part.safetensors")
+    (tmp_path / "damaged.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="cannot be read as safetensors"):
+        open_phnet(tmp_path / "damaged.safetensors")
