@@ -66,7 +66,7 @@ class SyntheticSource:
         rgb[alpha > 0] = _SHIRT
         head, radius = self._head(index)
         cv2.circle(rgb, head, radius, _SKIN, -1)
-        x, y, cell = _id_place(self._size_wh, head)
+        x, y, cell = _id_place(self._size_wh)
         for bit in range(ID_BITS):
             left = x + bit * cell
             rgb[y : y + cell, left : left + cell] = 255 if index >> bit & 1 else 0
@@ -87,22 +87,23 @@ class SyntheticSource:
     def _head(self, index: int) -> tuple[tuple[int, int], int]:
         width, height = self._size_wh
         phase = 2 * np.pi * index / 60
-        return (round(width * (0.5 + 0.08 * np.sin(phase))), round(height * 0.32)), max(1, height // 6)
+        radius = max(1, height // 6)
+        return (round(width * 0.5 + 0.75 * radius * np.sin(phase)), round(height * 0.32)), radius
 
 
-def read_id(rgb: U8Array, head_x: int) -> int:
-    """The number that `SyntheticSource` drew into a frame.
+def read_id(rgb: U8Array) -> int:
+    """The number that `SyntheticSource` drew into a frame; it survives compositing, since the shape always covers it.
 
     Args:
         rgb: (H, W, 3) uint8, at the source's own size.
-        head_x: Column of the head's centre in pixels.
     """
     height, width = rgb.shape[:2]
-    x, y, cell = _id_place((width, height), (head_x, round(height * 0.32)))
+    x, y, cell = _id_place((width, height))
     middle = y + cell // 2
     return sum(1 << bit for bit in range(ID_BITS) if rgb[middle, x + bit * cell + cell // 2].mean() > 127)
 
 
-def _id_place(size_wh: tuple[int, int], head: tuple[int, int]) -> tuple[int, int, int]:
+def _id_place(size_wh: tuple[int, int]) -> tuple[int, int, int]:
+    """Left and top of the first cell, and the side of a cell, in pixels."""
     cell = max(1, size_wh[1] // 60)
-    return head[0] - ID_BITS * cell // 2, round(size_wh[1] * 0.75), cell
+    return size_wh[0] // 2 - ID_BITS * cell // 2, round(size_wh[1] * 0.75), cell

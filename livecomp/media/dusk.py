@@ -30,22 +30,29 @@ def draw_dusk(size_wh: tuple[int, int] = (1280, 720)) -> U8Array:
     x, y = x / width, y / height
     heights = np.array([0.0, 0.3, 0.5, 0.62, 0.72, 1.0])
     colors = np.array(  # linear light
-        [[0.03, 0.06, 0.17], [0.10, 0.10, 0.22], [0.42, 0.20, 0.20], [0.95, 0.42, 0.14], [0.80, 0.30, 0.09], [0.06, 0.03, 0.03]]
+        [
+            [0.03, 0.06, 0.17],
+            [0.10, 0.10, 0.22],
+            [0.42, 0.20, 0.20],
+            [0.95, 0.42, 0.14],
+            [0.80, 0.30, 0.09],
+            [0.06, 0.03, 0.03],
+        ]
     )
     light = np.stack([np.interp(y, heights, colors[:, c]) for c in range(3)], axis=-1).astype(np.float32)
     distance = np.hypot((x - 0.80) * width / height, y - 0.60)
-    light += np.exp(-((distance / 0.10) ** 2))[..., None] * np.float32([6.0, 3.6, 1.4])
-    light += np.exp(-distance / 0.35)[..., None] * np.float32([0.70, 0.28, 0.06])
+    light += np.exp(-((distance / 0.10) ** 2))[..., None] * np.array([6.0, 3.6, 1.4], np.float32)
+    light += np.exp(-distance / 0.35)[..., None] * np.array([0.70, 0.28, 0.06], np.float32)
     for distant, base, shade in ((26, 0.58, (0.16, 0.085, 0.085)), (15, 0.66, (0.045, 0.028, 0.038))):
         edges = np.sort(rng.uniform(-0.02, 1.0, distant))
         tops = base - rng.uniform(0.02, 0.24, distant) * np.where(rng.random(distant) < 0.35, 1.3, 0.5)
         skyline = tops[np.clip(np.searchsorted(edges, x[0]) - 1, 0, distant - 1)]
         mass = (y > skyline[None, :]).astype(np.float32)
         mass = cv2.GaussianBlur(mass, (0, 0), height / 120)[..., None]
-        haze = np.exp(-np.abs(x - 0.80) / 0.22)[..., None] * np.float32([0.30, 0.13, 0.04])
-        light = light * (1 - mass) + (np.float32(shade) + haze) * mass
+        haze = np.exp(-np.abs(x - 0.80) / 0.22)[..., None] * np.array([0.30, 0.13, 0.04], np.float32)
+        light = light * (1 - mass) + (np.array(shade, np.float32) + haze) * mass
     lamps = np.zeros_like(light)
-    palette = np.float32([[1.6, 0.8, 0.25], [1.5, 1.0, 0.5], [1.2, 0.35, 0.15], [0.5, 0.65, 1.1]])
+    palette = np.array([[1.6, 0.8, 0.25], [1.5, 1.0, 0.5], [1.2, 0.35, 0.15], [0.5, 0.65, 1.1]])
     for _ in range(90):
         center = (int(rng.uniform(0, width)), int(height * (0.60 + 0.34 * rng.random() ** 1.4)))
         radius = max(1, int(height * rng.uniform(0.006, 0.022)))

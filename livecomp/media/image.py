@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from livecomp.errors import InputError, OutputError
 from livecomp.frame import U8Array, freeze
@@ -17,19 +19,27 @@ __all__ = ["IMAGE_SUFFIXES", "partial_path", "read_image", "read_mask", "write_i
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 """File name endings, lower case, that are taken for pictures."""
 
+_JPEG_OPTIONS = [
+    cv2.IMWRITE_JPEG_QUALITY,
+    95,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+]
 _WRITE_OPTIONS = {
-    ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 95],
-    ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, 95],
+    ".jpg": _JPEG_OPTIONS,
+    ".jpeg": _JPEG_OPTIONS,
     ".webp": [cv2.IMWRITE_WEBP_QUALITY, 95],
     ".png": [cv2.IMWRITE_PNG_COMPRESSION, 4],
 }
+_PARTIAL_STEM_CHARS = 48  # with four bytes a character the name stays below the 255 bytes of most file systems
 
 
 def read_image(path: str | Path) -> U8Array:
     """A picture as it is meant to be seen.
 
-    Grey and palette pictures become RGB, 16 bits become 8, the orientation tag is applied, and transparency is dropped:
-    the colour under it is kept as stored.
+    Grey and palette pictures become RGB, 16 bits become 8, CMYK is converted as well as can be without its profile, the
+    orientation tag is applied, and transparency is dropped: the colour under it is kept as stored. An embedded colour
+    profile is ignored.
 
     Returns:
         (H, W, 3) uint8 sRGB, read-only.
@@ -37,12 +47,13 @@ def read_image(path: str | Path) -> U8Array:
     Raises:
         InputError: The file is missing, empty, damaged or no picture.
     """
-    decoded = _decode(Path(path), cv2.IMREAD_COLOR_RGB)
-    return freeze(np.ascontiguousarray(decoded))
+    return freeze(np.ascontiguousarray(_decode(Path(path), cv2.IMREAD_COLOR_RGB), np.uint8))
 
 
 def read_mask(path: str | Path) -> U8Array:
     """A mask: the grey value of a picture, white = person; of a picture with transparency, its opacity.
+
+    The orientation tag is applied, and 16 bits become 8.
 
     Returns:
         (H, W) uint8, 255 = person, read-only.
@@ -50,16 +61,11 @@ def read_mask(path: str | Path) -> U8Array:
     Raises:
         InputError: As `read_image`.
     """
-    decoded = _decode(Path(path), cv2.IMREAD_UNCHANGED)
-    if decoded.dtype == np.uint16:
-        decoded = (decoded >> 8).astype(np.uint8)
-    if decoded.dtype != np.uint8:
-        raise InputError(f"{path}: expected a mask with 8 or 16 bits, received {decoded.dtype}")
-    if decoded.ndim == 3 and decoded.shape[2] in (2, 4) and decoded[..., -1].min() < 255:
-        decoded = decoded[..., -1]
-    elif decoded.ndim == 3:
-        decoded = cv2.cvtColor(decoded[..., :3], cv2.COLOR_BGR2GRAY) if decoded.shape[2] >= 3 else decoded[..., 0]
-    return freeze(np.ascontiguousarray(decoded))
+    stored = _decode(Path(path), cv2.IMREAD_UNCHANGED)
+    if stored.ndim == 3 and stored.shape[2] in (2, 4) and stored[..., -1].min() < np.iinfo(stored.dtype).max:
+        opacity = stored[..., -1]
+        return freeze(np.ascontiguousarray(opacity >> 8 if opacity.dtype == np.uint16 else opacity, np.uint8))
+    return freeze(np.ascontiguousarray(_decode(Path(path), cv2.IMREAD_GRAYSCALE), np.uint8))
 
 
 def write_image(path: str | Path, rgb: U8Array) -> None:
@@ -96,20 +102,27 @@ def write_image(path: str | Path, rgb: U8Array) -> None:
 
 def partial_path(target: Path) -> Path:
     """Where a result is kept until it is complete: hidden in the same folder, with the process in its name."""
-    return target.with_name(f".{target.stem}.partial-{os.getpid()}{target.suffix}")
+    stem = target.stem[:_PARTIAL_STEM_CHARS]
+    return target.with_name(f".{stem}.partial-{os.getpid()}{target.suffix}")
 
 
-def _decode(path: Path, flags: int) -> U8Array:
+def _decode(path: Path, flags: int) -> NDArray[np.uint8 | np.uint16]:
     try:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     if not data.size:
         raise InputError(f"{path} is empty")
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it would print, the error below says
     try:
         decoded = cv2.imdecode(data, flags)
     except cv2.error as error:
         raise InputError(f"{path} cannot be decoded as a picture: {error.err}") from error
+    finally:
+        cv2.utils.logging.setLogLevel(level)
     if decoded is None:
         raise InputError(f"{path} is no picture, or is damaged; known kinds are {', '.join(sorted(IMAGE_SUFFIXES))}")
-    return decoded
+    if decoded.dtype not in (np.uint8, np.uint16):
+        raise InputError(f"{path} holds {decoded.dtype} values; expected a picture with 8 or 16 bits per channel")
+    return cast("NDArray[np.uint8 | np.uint16]", decoded)

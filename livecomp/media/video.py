@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Self
 
 import av
-import cv2
-import numpy as np
 from av.container import InputContainer
+from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace, ColorTrc, VideoReformatter
+from av.video.reformatter import ColorTrc
+from av.video.stream import VideoStream
 
 from livecomp.errors import InputError
-from livecomp.frame import U8Array, freeze
+from livecomp.frame import U8Array
+from livecomp.media.convert import Orientation, RgbConverter
 
-__all__ = ["VIDEO_SUFFIXES", "VideoInfo", "VideoReader"]
+__all__ = ["VIDEO_SUFFIXES", "VideoInfo", "VideoReader", "url_from_path"]
 
 log = logging.getLogger(__name__)
 
@@ -27,19 +28,11 @@ VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 """File name endings, lower case, of the usual containers; reading is not limited to them."""
 
 _HDR = {int(ColorTrc.SMPTE2084): "PQ (HDR10)", int(ColorTrc.ARIB_STD_B67): "HLG"}
+_TEXT_FORMATS = frozenset({"tty"})  # FFmpeg plays text files as terminal art
+_PICTURE_BRANDS = frozenset({"avif", "heic", "heix", "mif1"})  # FFmpeg gives one tile of such a picture
 
-# AVColorSpace as a file states it, to the matrix that swscale takes. RGB (0) has no matrix.
-_MATRICES = {
-    1: Colorspace.ITU709,
-    4: Colorspace.FCC,
-    5: Colorspace.ITU601,
-    6: Colorspace.SMPTE170M,
-    7: Colorspace.SMPTE240M,
-    9: Colorspace.BT2020,
-    10: Colorspace.BT2020,
-}
-_HD_HEIGHT = 720
-_TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
+_REPEATED_STEP_NS = 1_000
+_JUMP_NS = 500_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +55,10 @@ class VideoInfo:
 
 
 class VideoReader:
-    """Decodes the first video stream of a file.
+    """Decodes the first video stream of a file that is not a cover picture.
 
-    Rotation by quarter turns is applied. Where a file does not state its matrix, BT.709 is taken from 720 lines on and
-    BT.601 below, as players do; where it does not state its range, limited range, but full for JPEG-style formats.
-    Deeper pictures are reduced to 8 bits, and wide-gamut BT.2020 ones keep their primaries; high dynamic range is
-    refused, since it has no meaning without tone mapping.
+    Quarter turns and mirroring that the file asks for are applied; see `RgbConverter` for colours. Pictures of another
+    size than the first are scaled to it. High dynamic range is refused, since it has no meaning without tone mapping.
 
     Args:
         path: Any file that FFmpeg can read.
@@ -78,13 +69,17 @@ class VideoReader:
         self._path = Path(path)
         self._threads = threads
         self._container: InputContainer | None = None
+        self._stream: VideoStream | None = None
         self._frames: Iterator[VideoFrame] = iter(())
-        self._reformatter = VideoReformatter()
+        self._converter = RgbConverter()
         self._info: VideoInfo | None = None
         self._first: VideoFrame | None = None
+        self._first_pts: int | None = None
         self._decoded = 0
         self._packets = 0
-        self._last_ns = -1
+        self._end_pts = 0
+        self._last_ns = 0
+        self._shift_ns = 0
 
     @property
     def info(self) -> VideoInfo:
@@ -99,12 +94,13 @@ class VideoReader:
         Raises:
             InputError: It is missing, empty or damaged, holds no video, or is tagged as high dynamic range.
         """
+        self.close()
         if self._path.is_dir():
             raise InputError(f"{self._path} is a folder, not a video")
         try:
             if self._path.stat().st_size == 0:
                 raise InputError(f"{self._path} is empty")
-            container = av.open(str(self._path))
+            container = av.open(url_from_path(self._path))
         except av.error.FFmpegError as error:
             raise InputError(f"{self._path} cannot be read as a video: {error.strerror}") from error
         except OSError as error:
@@ -118,110 +114,135 @@ class VideoReader:
         return self
 
     def _start(self, container: InputContainer) -> None:
-        if not container.streams.video:
+        if container.format.name in _TEXT_FORMATS:
+            raise InputError(f"{self._path} is a text file, not a video")
+        if container.metadata.get("major_brand", "").strip() in _PICTURE_BRANDS:
+            raise InputError(f"{self._path} is a HEIF or AVIF picture, which is not read; save it as JPEG or PNG")
+        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+        if not streams:
             kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-            raise InputError(f"{self._path} has no video stream; it holds {kinds}")
-        stream = container.streams.video[0]
+            cover = " (a cover picture)" if container.streams.video else ""
+            raise InputError(f"{self._path} has no video stream; it holds {kinds}{cover}")
+        stream = self._stream = streams[0]
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = self._threads
-        self._frames = self._decode(container)
-        self._first = next(self._frames, None)
-        if self._first is None:
+        self._frames = self._decode(container, stream)
+        first = self._first = next(self._frames, None)
+        if first is None:
             raise InputError(f"{self._path} has a video stream without a single frame")
-        hdr = _HDR.get(int(self._first.color_trc))
-        if hdr:
+        self._first_pts = first.pts
+        if hdr := _HDR.get(int(first.color_trc)):
             raise InputError(
                 f"{self._path} is tagged as {hdr} high dynamic range, which needs tone mapping; convert it to SDR first"
             )
-        width, height = self._first.width, self._first.height
-        aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
-        if self._first.rotation % 180:
+        width, height = first.width, first.height
+        aspect = Fraction(stream.sample_aspect_ratio or 1)
+        if Orientation(first).is_transposed:
             width, height, aspect = height, width, 1 / aspect
         fps = Fraction(stream.average_rate or stream.guessed_rate or 30)
         time_base = Fraction(stream.time_base or Fraction(1, 1000))
         count = stream.frames or None
         if count is None and (stream.duration or container.duration):
-            seconds = stream.duration * time_base if stream.duration else Fraction(container.duration or 0, av.time_base)
+            seconds = (
+                stream.duration * time_base if stream.duration else Fraction(container.duration or 0, av.time_base)
+            )
             count = max(1, round(seconds * fps))
         self._info = VideoInfo((width, height), fps, time_base, count, aspect)
 
-    def _decode(self, container: InputContainer) -> Iterator[VideoFrame]:
-        stream = container.streams.video[0]
+    def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
         try:
             for packet in container.demux(stream):
+                if packet.is_corrupt and container.format.name != "mpegts":  # there it is common, and survived
+                    yield from stream.decode(None)
+                    raise InputError(f"{self._path} is damaged after {self._decoded} frames")
                 self._packets += packet.size > 0
-                for frame in packet.decode():
-                    if isinstance(frame, VideoFrame):
-                        yield frame
+                if packet.pts is not None:
+                    self._end_pts = max(self._end_pts, packet.pts + (packet.duration or 0))
+                yield from packet.decode()
         except av.error.FFmpegError as error:
             raise InputError(f"{self._path} is damaged after {self._decoded} frames: {error.strerror}") from error
-        if self._packets < stream.frames:
-            raise InputError(f"{self._path} is truncated: it ends after {self._decoded} of {stream.frames} frames")
+        # A file with an edit list may state more frames than it plays, but its duration follows the list.
+        if self._packets < stream.frames and stream.duration and stream.average_rate and stream.time_base:
+            missing = ((stream.start_time or 0) + stream.duration - self._end_pts) * stream.time_base
+            if missing * stream.average_rate >= Fraction(1, 2):
+                raise InputError(f"{self._path} is truncated: it ends after {self._decoded} of {stream.frames} frames")
 
     def read(self) -> tuple[U8Array, int] | None:
         """The next picture and its time, or None at the end.
 
         Returns:
             (H, W, 3) uint8 sRGB in full range, read-only, and its presentation time in nanoseconds, strictly
-            increasing: a missing, repeated or backward time becomes the one before plus a frame's duration or 1 µs.
+            increasing: see `advance`.
 
         Raises:
             InputError: The file is damaged or truncated; the message says how many frames were good.
+        """
+        decoded = self.advance()
+        return None if decoded is None else (self.convert(decoded[0]), decoded[1])
+
+    def advance(self) -> tuple[VideoFrame, int] | None:
+        """Like `read`, but leaves the picture as decoded: cheap where most pictures are skipped.
+
+        Returns:
+            The picture, and its presentation time in nanoseconds, strictly increasing: a missing time becomes the one
+            before plus a frame's duration, a repeated one is 1 µs later, and after a jump back by more than half a
+            second time goes on as if there had been none.
+
+        Raises:
+            InputError: As `read`.
         """
         frame, self._first = self._first or next(self._frames, None), None
         if frame is None:
             return None
         info = self.info
+        frame_ns = round(1_000_000_000 / info.fps)
         if frame.pts is None:
-            pts_ns = self._last_ns + round(1_000_000_000 / info.fps) if self._decoded else 0
+            pts_ns = self._last_ns + frame_ns if self._decoded else 0
         else:
-            pts_ns = round(frame.pts * Fraction(frame.time_base or info.time_base) * 1_000_000_000)
+            pts_ns = round(frame.pts * Fraction(frame.time_base or info.time_base) * 1_000_000_000) + self._shift_ns
         if self._decoded and pts_ns <= self._last_ns:
-            log.debug("%s: time %d ns after %d ns at frame %d", self._path, pts_ns, self._last_ns, self._decoded)
-            pts_ns = self._last_ns + 1_000
+            back_ns = self._last_ns - pts_ns
+            log.debug("%s: frame %d is %d ns back in time", self._path, self._decoded, back_ns)
+            if back_ns > _JUMP_NS:
+                log.warning("%s: time jumps back by %.1f s at frame %d", self._path, back_ns / 1e9, self._decoded)
+                self._shift_ns += back_ns + frame_ns
+            pts_ns = self._last_ns + (frame_ns if back_ns > _JUMP_NS else _REPEATED_STEP_NS)
         self._last_ns = pts_ns
         self._decoded += 1
-        return self._rgb(frame), pts_ns
+        return frame, pts_ns
+
+    def convert(self, frame: VideoFrame) -> U8Array:
+        """The pixels of what `advance` gave: (H, W, 3) uint8 sRGB in full range, read-only."""
+        return self._converter.convert(frame, self.info.size_wh)
 
     def rewind(self) -> None:
         """Start again at the first frame; times start again too.
 
         Raises:
-            InputError: The file cannot be opened again.
+            InputError: The file cannot be read again.
         """
-        self.close()
-        self.open()
-
-    def _rgb(self, frame: VideoFrame) -> U8Array:
-        matrix = _MATRICES.get(int(frame.colorspace))
-        if matrix is None:
-            matrix = Colorspace.ITU709 if frame.height >= _HD_HEIGHT else Colorspace.ITU601
-        full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
-        upright = frame.rotation % 180 == 0
-        width, height = self.info.size_wh if upright else self.info.size_wh[::-1]
-        converted = self._reformatter.reformat(
-            frame,
-            width=width,
-            height=height,
-            format="rgb24",
-            src_colorspace=matrix,
-            dst_colorspace=matrix,
-            src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
-            dst_color_range=ColorRange.JPEG,
-            threads=1,
-        )
-        rgb = np.ascontiguousarray(converted.to_ndarray(), np.uint8)
-        turn = _TURNS.get(frame.rotation % 360)
-        if turn is not None:
-            rgb = np.asarray(cv2.rotate(rgb, turn), np.uint8)
-        return freeze(rgb)
+        container, stream = self._container, self._stream
+        if container is None or stream is None:
+            raise InputError(f"{self._path} is not open")
+        self._decoded = self._packets = self._end_pts = self._shift_ns = self._last_ns = 0
+        try:  # seeking spares opening and probing again, but some containers cannot go back to their first frame
+            container.seek(stream.start_time or 0, stream=stream)
+            self._frames = self._decode(container, stream)
+            self._first = next(self._frames, None)
+        except (av.error.FFmpegError, InputError):
+            self._first = None
+        if self._first is None or self._first.pts != self._first_pts:
+            self.open()
 
     def close(self) -> None:
         """Release the file; harmless when repeated."""
         if self._container is not None:
             self._container.close()
-        self._container = None
+        self._container = self._stream = self._first = None
         self._frames = iter(())
-        self._first = None
-        self._decoded = self._packets = 0
-        self._last_ns = -1
+        self._decoded = self._packets = self._end_pts = self._shift_ns = self._last_ns = 0
+
+
+def url_from_path(path: Path) -> str:
+    """A name that FFmpeg takes for this file: a colon in it is not the end of a protocol."""
+    return f"file:{path}"

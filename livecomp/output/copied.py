@@ -7,21 +7,29 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
-from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
-from av.stream import Stream
+from av.stream import Disposition, Stream
+
+from livecomp.media.video import url_from_path
+from livecomp.output.carriers import Carrier, PacketCarrier, SoundCarrier, TextCarrier
 
 __all__ = ["CopiedStreams"]
 
 log = logging.getLogger(__name__)
 
-_AUDIO_CODECS = {"webm": "libopus"}
+_SOUND_CODECS = {"webm": "libopus"}
+_TEXT_CODECS = {"matroska": "srt", "mov": "mov_text", "mp4": "mov_text", "webm": "webvtt"}
+_TEXTS = frozenset({"ass", "mov_text", "srt", "ssa", "subrip", "text", "webvtt"})
+# Facts about the old file; the muxer states those of the new one.
+_OWN_METADATA = frozenset({"compatible_brands", "duration", "encoder", "major_brand", "minor_version"})
 
 
 class CopiedStreams:
-    """Copies packets as they are where the container can hold them; other sound is encoded anew, the rest left out.
+    """Copies packets as they are where the container can hold them; other sound and text is encoded anew.
+
+    What cannot be carried at all, such as subtitles that are pictures in MP4, is left out with a warning.
 
     Args:
         path: The file to copy from.
@@ -32,77 +40,70 @@ class CopiedStreams:
         self._path = path
         self._output = output
         self._input: InputContainer | None = None
-        self._targets: dict[int, Stream] = {}
-        self._encoders: dict[int, tuple[AudioStream, AudioResampler]] = {}
-        self._packets: Iterator[Packet] = iter(())
-        self._waiting: Packet | None = None
+        self._carriers: dict[int, Carrier] = {}
+        self._packets: Iterator[Packet[Stream]] = iter(())
+        self._waiting: Packet[Stream] | None = None
 
     def open(self) -> None:
         """Open the file and add its streams to the output.
 
         Raises:
-            OSError: The file cannot be opened; FFmpeg's own errors among them.
+            OSError, FFmpegError: The file cannot be opened.
         """
-        self._input = av.open(str(self._path))
-        self._output.metadata.update(self._input.metadata)
+        self._input = av.open(url_from_path(self._path))
+        metadata = {k: v for k, v in self._input.metadata.items() if k.lower() not in _OWN_METADATA}
+        self._output.metadata.update(metadata)
         self._output.set_chapters(self._input.chapters())
-        streams = [stream for stream in self._input.streams if stream.type in ("audio", "subtitle")]
-        for stream in streams:
-            self._add(stream)
-        kept = [stream for stream in streams if stream.index in self._targets or stream.index in self._encoders]
+        supported = self._output.supported_codecs
+        for stream in self._input.streams:
+            if stream.type in ("audio", "subtitle"):
+                carrier = self._carrier(stream, supported)
+                if carrier is not None:
+                    self._carriers[stream.index] = carrier
+            elif stream.type != "video" or stream.disposition & Disposition.attached_pic:
+                kind = "cover picture" if stream.type == "video" else f"{stream.type} stream"
+                log.warning("%s: its %s is left out", self._path, kind)
+        kept = [stream for stream in self._input.streams if stream.index in self._carriers]
         self._packets = self._input.demux(*kept) if kept else iter(())
         self._waiting = next(self._packets, None)
 
-    def _add(self, stream: Stream) -> None:
-        codec = stream.codec_context.name if stream.codec_context else "unknown"
-        if codec in self._output.supported_codecs:
-            target = self._output.add_stream_from_template(stream)
-            target.metadata.update(stream.metadata)
-            self._targets[stream.index] = target
-        elif isinstance(stream, AudioStream):
-            encoder = _AUDIO_CODECS.get(self._output.format.name, "aac")
-            rate = 48_000 if encoder == "libopus" else stream.codec_context.sample_rate
-            encoded = self._output.add_stream(encoder, rate=rate, layout=stream.codec_context.layout.name)
-            assert isinstance(encoded, AudioStream)
-            context = encoded.codec_context
-            resampler = AudioResampler(context.format, context.layout, rate, context.frame_size or None)
-            self._encoders[stream.index] = (encoded, resampler)
-            log.warning("%s: sound in %s is encoded anew as %s, which this container can hold", self._path, codec, encoder)
-        else:
-            log.warning("%s: the %s stream in %s is left out: this container cannot hold it", self._path, stream.type, codec)
+    def _carrier(self, stream: Stream, supported: set[str]) -> Carrier | None:
+        codec = stream.codec_context.name if stream.codec_context else None
+        container = self._output.format.name
+        # Raw PCM in MP4 is allowed but hardly any player takes it.
+        if codec in supported and not (container == "mp4" and codec.startswith("pcm_")):
+            return PacketCarrier(stream, self._output)
+        encoder = _SOUND_CODECS.get(container, "aac") if isinstance(stream, AudioStream) else _TEXT_CODECS[container]
+        if codec is None or not (isinstance(stream, AudioStream) or codec in _TEXTS):
+            log.warning(
+                "%s: its %s stream (%s) is left out: %s cannot hold it", self._path, stream.type, codec, container
+            )
+            return None
+        log.warning("%s: its %s stream is encoded anew, from %s to %s", self._path, stream.type, codec, encoder)
+        if isinstance(stream, AudioStream):
+            return SoundCarrier(stream, self._output, encoder)
+        return TextCarrier(stream, self._output, encoder)
 
     def mux_until(self, pts_ns: int | None) -> None:
         """Write what plays until `pts_ns` (nanoseconds), or all that is left.
 
         Raises:
-            OSError: It cannot be written, or the sound cannot be decoded.
+            OSError, FFmpegError: It cannot be read or written.
         """
         while (packet := self._waiting) is not None:
             seconds = 0.0 if packet.dts is None else float(packet.dts * packet.time_base)
             if pts_ns is not None and seconds * 1e9 > pts_ns:
                 return
+            self._carriers[packet.stream.index].mux(packet)
             self._waiting = next(self._packets, None)
-            self._mux(packet)
-        for encoded, resampler in self._encoders.values() if pts_ns is None else ():
-            for frame in resampler.resample(None):
-                self._output.mux(encoded.encode(frame))
-            self._output.mux(encoded.encode(None))
-
-    def _mux(self, packet: Packet) -> None:
-        index = packet.stream.index
-        if index in self._encoders:
-            encoded, resampler = self._encoders[index]
-            for frame in packet.decode():
-                for piece in resampler.resample(frame):
-                    self._output.mux(encoded.encode(piece))
-        elif packet.dts is not None:  # an empty packet ends each stream
-            packet.stream = self._targets[index]
-            self._output.mux(packet)
+        for carrier in self._carriers.values() if pts_ns is None else ():
+            carrier.finish()
 
     def close(self) -> None:
         """Release the file; harmless when repeated."""
         if self._input is not None:
             self._input.close()
         self._input = None
+        self._carriers = {}
         self._waiting = None
         self._packets = iter(())

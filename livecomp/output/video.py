@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import cv2
+import numpy as np
 from av.container import OutputContainer
-from av.video.frame import VideoFrame
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
+from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc
 from av.video.stream import VideoStream
 
 from livecomp.errors import OutputError
-from livecomp.frame import Composite, U8Array
+from livecomp.frame import Composite
+from livecomp.media.convert import AVCOL_SPC_BT709, YuvConverter
 from livecomp.media.image import partial_path
-from livecomp.media.video import VIDEO_SUFFIXES
+from livecomp.media.video import url_from_path
 from livecomp.output.check import check_composite
 from livecomp.output.copied import CopiedStreams
 
@@ -25,17 +27,22 @@ __all__ = ["VideoSink"]
 
 log = logging.getLogger(__name__)
 
-_CODECS = {".webm": "libvpx-vp9"}
+_MP4_FLAGS = {"movflags": "+faststart"}
+_CONTAINER_OPTIONS: dict[str, dict[str, str]] = {
+    ".m4v": _MP4_FLAGS,
+    ".mkv": {},
+    ".mov": _MP4_FLAGS,
+    ".mp4": _MP4_FLAGS,
+    ".webm": {},
+}
 _VP9_OPTIONS = {"deadline": "realtime", "cpu-used": "7", "row-mt": "1", "b": "0"}
-# The values of AVColorSpace; PyAV names only those that its reformatter takes.
-_AVCOL_SPC_BT709 = 1
 
 
 class VideoSink:
     """H.264 (VP9 in WebM), 4:2:0, BT.709 limited range and tagged so, with the times of the source.
 
-    4:2:0 needs even sides: an odd side is made even by repeating its last row or column once. The file has a temporary
-    name until `close`; an older file of the final name stays as it was until then.
+    H.264 needs even sides: an odd one is made even by repeating its last row or column once. WebM keeps odd sides.
+    The file has a temporary name until `close`; an older file of the final name stays as it was until then.
 
     Args:
         path: The final file; its suffix says the container.
@@ -76,32 +83,37 @@ class VideoSink:
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._copied: CopiedStreams | None = None
-        self._reformatter = VideoReformatter()
-        self._last_pts = -1
-        self._count = 0
+        self._converter = YuvConverter()
+        self._padding_wh = (0, 0)
+        self._last_pts: int | None = None
 
     def open(self) -> None:
         """See `Sink.open`; also when the container or the encoder is unknown."""
         suffix = self._path.suffix.lower()
-        if suffix not in VIDEO_SUFFIXES:
-            known = ", ".join(sorted(VIDEO_SUFFIXES))
+        if suffix not in _CONTAINER_OPTIONS:
+            known = ", ".join(_CONTAINER_OPTIONS)
             raise OutputError(f"{self._path}: expected a video's suffix ({known}), received {suffix or 'none'!r}")
-        options = {"movflags": "+faststart"} if suffix in (".mp4", ".m4v", ".mov") else {}
+        if self._path.is_dir():
+            raise OutputError(f"cannot write {self._path}: it is a folder")
         try:
-            self._container = av.open(str(self._partial), "w", container_options=options)
-            self._stream = self._add_stream(self._container, _CODECS.get(suffix, "libx264"))
+            self._container = av.open(url_from_path(self._partial), "w", container_options=_CONTAINER_OPTIONS[suffix])
+            self._stream = self._add_stream(self._container, "libvpx-vp9" if suffix == ".webm" else "libx264")
             if self._copy_from is not None:
                 self._copied = CopiedStreams(self._copy_from, self._container)
                 self._copied.open()
             self._container.start_encoding()
-        except (OSError, ValueError) as error:  # FFmpeg's errors are both, by kind
+        except (OSError, ValueError, av.error.FFmpegError) as error:
             self.abort()
             raise OutputError(f"cannot write {self._path}: {_reason(error)}") from error
 
     def _add_stream(self, container: OutputContainer, codec: str) -> VideoStream:
-        width, height = (side + side % 2 for side in self._size_wh)
+        if codec == "libx264":
+            self._padding_wh = self._size_wh[0] % 2, self._size_wh[1] % 2
+        width, height = self._size_wh[0] + self._padding_wh[0], self._size_wh[1] + self._padding_wh[1]
         if (width, height) != self._size_wh:
-            log.info("%s: %s pixels become %s, since 4:2:0 needs even sides", self._path, self._size_wh, (width, height))
+            log.warning(
+                "%s: H.264 needs even sides, so %s pixels become %s", self._path, self._size_wh, (width, height)
+            )
         effort = {"preset": self._preset} if codec == "libx264" else _VP9_OPTIONS
         options = {"crf": str(self._quality), **effort}
         stream = container.add_stream(codec, rate=self._fps, options=options, time_base=self._time_base)
@@ -112,7 +124,7 @@ class VideoSink:
         context.thread_count = self._threads
         context.sample_aspect_ratio = self._sample_aspect_ratio
         context.color_range = ColorRange.MPEG
-        context.colorspace = _AVCOL_SPC_BT709
+        context.colorspace = AVCOL_SPC_BT709
         context.color_primaries = ColorPrimaries.BT709
         context.color_trc = ColorTrc.BT709
         return stream
@@ -120,43 +132,31 @@ class VideoSink:
     def write(self, composite: Composite) -> None:
         """See `Sink.write`."""
         check_composite(composite, self._size_wh)
-        assert self._stream is not None
-        assert self._container is not None
-        pts = max(round(Fraction(composite.pts_ns, 1_000_000_000) / self._time_base), self._last_pts + 1)
-        frame = self._yuv(composite.rgb)
+        if self._stream is None or self._container is None:
+            raise OutputError(f"{self._path} is not open")
+        pts = round(Fraction(composite.pts_ns, 1_000_000_000) / self._time_base)
+        if self._last_pts is not None:
+            pts = max(pts, self._last_pts + 1)
+        rgb = composite.rgb
+        if self._padding_wh != (0, 0):
+            right, bottom = self._padding_wh
+            rgb = np.asarray(cv2.copyMakeBorder(rgb, 0, bottom, 0, right, cv2.BORDER_REPLICATE), np.uint8)
+        frame = self._converter.convert(rgb)
         frame.pts, frame.time_base = pts, self._time_base
         self._last_pts = pts
-        self._count += 1
         try:
             for packet in self._stream.encode(frame):
                 self._container.mux(packet)
             if self._copied is not None:
                 self._copied.mux_until(composite.pts_ns)
-        except OSError as error:
+        except (OSError, av.error.FFmpegError) as error:
             raise OutputError(f"cannot write {self._path}: {_reason(error)}") from error
-
-    def _yuv(self, rgb: U8Array) -> VideoFrame:
-        height, width = rgb.shape[:2]
-        if height % 2 or width % 2:
-            rgb = cv2.copyMakeBorder(rgb, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)  # type: ignore[assignment]
-        frame = self._reformatter.reformat(
-            VideoFrame.from_ndarray(rgb, format="rgb24"),
-            format="yuv420p",
-            src_colorspace=Colorspace.ITU709,
-            dst_colorspace=Colorspace.ITU709,
-            src_color_range=ColorRange.JPEG,
-            dst_color_range=ColorRange.MPEG,
-            threads=1,
-        )
-        frame.colorspace, frame.color_range = _AVCOL_SPC_BT709, ColorRange.MPEG
-        frame.color_primaries, frame.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
-        return frame
 
     def close(self) -> None:
         """See `Sink.close`; a video without a frame is an `OutputError`, and no file."""
         if self._container is None:
             return
-        if not self._count:
+        if self._last_pts is None:
             self.abort()
             raise OutputError(f"nothing was written to {self._path}: there was no frame")
         assert self._stream is not None
@@ -166,8 +166,9 @@ class VideoSink:
             if self._copied is not None:
                 self._copied.mux_until(None)
             self._container.close()
+            _sync(self._partial)
             self._partial.replace(self._path)
-        except OSError as error:
+        except (OSError, av.error.FFmpegError) as error:
             self.abort()
             raise OutputError(f"cannot finish {self._path}: {_reason(error)}") from error
         self._release()
@@ -175,7 +176,7 @@ class VideoSink:
     def abort(self) -> None:
         """See `Sink.abort`."""
         if self._container is not None:
-            with contextlib.suppress(OSError, ValueError):  # the disk may be full: the file goes away anyway
+            with contextlib.suppress(OSError, av.error.FFmpegError):  # the disk may be full: the file goes away anyway
                 self._container.close()
         self._release()
         with contextlib.suppress(OSError):
@@ -185,6 +186,12 @@ class VideoSink:
         if self._copied is not None:
             self._copied.close()
         self._container = self._stream = self._copied = None
+
+
+def _sync(path: Path) -> None:
+    """Wait until the file is on the disk: some file systems say only then that there was no room for it."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
 
 
 def _reason(error: BaseException) -> str:

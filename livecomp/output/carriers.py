@@ -1,0 +1,154 @@
+"""Ways to carry one stream of sound or subtitles from a file into another: as it is, or encoded anew."""
+
+from __future__ import annotations
+
+import logging
+from fractions import Fraction
+from typing import Protocol
+
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.error import InvalidDataError
+from av.packet import Packet
+from av.stream import Stream
+from av.subtitles.codeccontext import SubtitleCodecContext
+
+__all__ = ["Carrier", "PacketCarrier", "SoundCarrier", "TextCarrier"]
+
+log = logging.getLogger(__name__)
+
+_OPUS_RATE = 48_000
+
+
+class Carrier(Protocol):
+    """Takes the packets of one stream in their order. The output's header is written after the constructor."""
+
+    def mux(self, packet: Packet[Stream]) -> None:
+        """Write one packet, or what became of it.
+
+        Raises:
+            FFmpegError: It cannot be written.
+        """
+        ...
+
+    def finish(self) -> None:
+        """Write what is still held back.
+
+        Raises:
+            FFmpegError: It cannot be written.
+        """
+        ...
+
+
+class PacketCarrier:
+    """Leaves packets as they are.
+
+    Args:
+        stream: The stream to carry.
+        output: Where to.
+    """
+
+    def __init__(self, stream: Stream, output: OutputContainer) -> None:
+        self._output = output
+        self._target = output.add_stream_from_template(stream)
+        _copy_labels(stream, self._target)
+
+    def mux(self, packet: Packet[Stream]) -> None:
+        """See `Carrier.mux`."""
+        if packet.dts is None:  # the empty packet that ends a stream
+            return
+        packet.stream = self._target
+        self._output.mux(packet)
+
+    def finish(self) -> None:
+        """See `Carrier.finish`."""
+
+
+class SoundCarrier:
+    """Decodes sound and encodes it anew; a damaged packet is left out.
+
+    Args:
+        stream: The stream to carry.
+        output: Where to.
+        codec: The encoder's name.
+    """
+
+    def __init__(self, stream: AudioStream, output: OutputContainer, codec: str) -> None:
+        source = stream.codec_context
+        rate = _OPUS_RATE if codec == "libopus" else source.sample_rate
+        target = output.add_stream(codec, rate=rate, layout=source.layout.name)
+        assert isinstance(target, AudioStream)
+        _copy_labels(stream, target)
+        context = target.codec_context
+        context.open()
+        self._output = output
+        self._target = target
+        self._resampler = AudioResampler(context.format, context.layout, rate, context.frame_size or None)
+        self._damaged = 0
+
+    def mux(self, packet: Packet[Stream]) -> None:
+        """See `Carrier.mux`."""
+        try:
+            frames = packet.decode()
+        except InvalidDataError as error:
+            self._damaged += 1
+            log.debug("a damaged packet of sound at %s is left out: %s", packet.pts, error)
+            return
+        for frame in frames:
+            for piece in self._resampler.resample(frame):  # type: ignore[arg-type]  # an audio stream's packets
+                self._output.mux(self._target.encode(piece))
+
+    def finish(self) -> None:
+        """See `Carrier.finish`."""
+        for piece in self._resampler.resample(None):
+            self._output.mux(self._target.encode(piece))
+        self._output.mux(self._target.encode(None))
+        if self._damaged:
+            log.warning("%d damaged packets of sound are left out", self._damaged)
+
+
+class TextCarrier:
+    """Rewrites subtitles that are text in another of the text formats.
+
+    Args:
+        stream: The stream to carry.
+        output: Where to.
+        codec: The encoder's name.
+    """
+
+    def __init__(self, stream: Stream, output: OutputContainer, codec: str) -> None:
+        decoder = stream.codec_context
+        assert isinstance(decoder, SubtitleCodecContext)
+        decoder.open(strict=False)
+        target = output.add_stream(codec)
+        encoder = target.codec_context
+        assert isinstance(encoder, SubtitleCodecContext)
+        encoder.subtitle_header = decoder.subtitle_header
+        encoder.time_base = stream.time_base or Fraction(1, 1000)
+        _copy_labels(stream, target)
+        self._decoder, self._encoder = decoder, encoder
+        self._output = output
+        self._target = target
+
+    def mux(self, packet: Packet[Stream]) -> None:
+        """See `Carrier.mux`."""
+        subtitles = self._decoder.decode2(packet) if packet.dts is not None else None
+        if subtitles is None or not len(subtitles):
+            return
+        encoded = self._encoder.encode_subtitle(subtitles)
+        encoded.pts = encoded.dts = packet.pts
+        encoded.duration = packet.duration
+        encoded.time_base = packet.time_base
+        encoded.stream = self._target
+        self._output.mux(encoded)
+
+    def finish(self) -> None:
+        """See `Carrier.finish`."""
+
+
+def _copy_labels(source: Stream, target: Stream) -> None:
+    """Language, title and what the stream is for; figures about the old file are left behind."""
+    labels = {key: value for key, value in source.metadata.items() if key in ("language", "title", "handler_name")}
+    target.metadata.update(labels)
+    target.disposition = source.disposition
