@@ -5,22 +5,154 @@ Configuration stops here: stages get plain arguments.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from livecomp.background import Background, Fit, open_background
+from livecomp.composite import Compositor
 from livecomp.composite.fused import FusedCompositor
 from livecomp.errors import ConfigError
+from livecomp.harmonize import Harmonizer
 from livecomp.harmonize.registry import make_harmonizer
+from livecomp.segment import Segmenter
 from livecomp.segment.registry import make_segmenter
+from livecomp.smooth import Smoother
+from livecomp.smooth.matte import MotionAdaptiveFilter
 from livecomp.smooth.registry import make_smoother
 
-__all__ = ["Config"]
+__all__ = ["Config", "OnMiss", "Stages"]
+
+OnMiss = Literal["stop", "slate"]
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 
 
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """One implementation of each stage, not yet open."""
+
+    segmenter: Segmenter
+    background: Background
+    harmonizer: Harmonizer
+    smoother: Smoother
+    compositor: Compositor
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SegmentConfig(_Section):
+    """Cutting the person out."""
+
+    model: str = Field("general", description="Matte model: general, landscape, both, rvm, mediapipe or chroma.")
+    refine: bool = Field(True, description="Fit the matte to the picture's edges.")
+    steady: Unit = Field(0.6, description="Weight of the past in a still pixel of the matte at 30 frames/s, 0..1.")
+    threads: int = Field(1, ge=1, le=64, description="Threads of the matte model.")
+
+
+class BackgroundConfig(_Section):
+    """The scene."""
+
+    fit: Fit = Field("cover", description="How a picture of another shape fills the frame.")
+
+
+class HarmonizeConfig(_Section):
+    """Predicting the correction."""
+
+    model: str = Field("live", description="Harmonizer: live (the network), mkl, reinhard or identity.")
+
+
+class SmoothConfig(_Section):
+    """Steadying the correction."""
+
+    filter: str = Field("one_euro", description="Filter over time: one_euro, exponential or none.")
+
+
+class CompositeConfig(_Section):
+    """Putting the person into the scene."""
+
+    color_strength: Unit = Field(1.0, description="How much of matrix and curves is applied, 0..1.")
+    shading_strength: Unit = Field(1.0, description="How much of the shading is applied, 0..1.")
+    light_wrap: Unit = Field(0.25, description="How much of the scene's light bleeds over the person's edge, 0..1.")
+    decontaminate: bool = Field(True, description="Take the room's colour out of the person's edge.")
+    linear_light: bool = Field(False, description="Blend the edge in linear light.")
+    threads: int = Field(2, ge=1, le=64, description="Threads of the compositor.")
+
+
+class OutputConfig(_Section):
+    """Writing the result."""
+
+    audio: bool = Field(True, description="Copy sound, subtitles, chapters and metadata.")
+    quality: int = Field(18, ge=0, le=51, description="Constant rate factor: lower is better and larger.")
+    preset: str = Field("superfast", description="Effort of the H.264 encoder, by x264's names.")
+
+
+class Config(_Section):
+    """All options; each has a default."""
+
+    segment: SegmentConfig = Field(default_factory=SegmentConfig)
+    background: BackgroundConfig = Field(default_factory=BackgroundConfig)
+    harmonize: HarmonizeConfig = Field(default_factory=HarmonizeConfig)
+    smooth: SmoothConfig = Field(default_factory=SmoothConfig)
+    composite: CompositeConfig = Field(default_factory=CompositeConfig)
+    output: OutputConfig = Field(default_factory=OutputConfig)
+    on_miss: OnMiss = Field("stop", description="A frame without a valid matte stops the run, or becomes a slate.")
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """The defaults with some options replaced.
+
+        Args:
+            options: By section, as in the class; an option that is None keeps its default.
+
+        Raises:
+            ConfigError: A key is unknown, or a value has the wrong type or is out of bounds; names the key.
+        """
+        try:
+            return cls.model_validate(_without_none(options))
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}, received {problem['input']!r}"
+                for problem in error.errors()
+            )
+            raise ConfigError(problems) from error
+
+    def build(self, background: str | Path) -> Stages:
+        """The stages that these options describe, none of them open.
+
+        Args:
+            background: What `open_background` takes.
+
+        Raises:
+            ConfigError: A name is unknown.
+        """
+        matte_filter = MotionAdaptiveFilter(self.segment.steady) if self.segment.steady else None
+        return Stages(
+            segmenter=make_segmenter(
+                self.segment.model, matte_filter=matte_filter, refine=self.segment.refine, threads=self.segment.threads
+            ),
+            background=open_background(background, self.background.fit),
+            harmonizer=make_harmonizer(self.harmonize.model),
+            smoother=make_smoother(self.smooth.filter),
+            compositor=FusedCompositor(
+                color_strength=self.composite.color_strength,
+                shading_strength=self.composite.shading_strength,
+                light_wrap=self.composite.light_wrap,
+                decontaminate=self.composite.decontaminate,
+                linear_light=self.composite.linear_light,
+                threads=self.composite.threads,
+            ),
+        )
+
+
+def _without_none(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, Mapping) else value
+        for key, value in options.items()
+        if value is not None
+    }

@@ -34,11 +34,12 @@ MAX_LOG_GAIN = 1.0
 class Correction:
     """Colour matrix, then curves, then shading; all act on gamma-encoded sRGB in 0..1.
 
-    ``out = clip(curves(clip(matrix @ rgb)) * exp(log_gain))``
+    ``out = clip(clip(curves)(clip(matrix @ rgb)) * exp(log_gain))``
 
     Args:
         matrix: (3, 3) float32, maps an RGB column vector to an RGB column vector.
-        curves: (3, N) float32, N >= 2, values at the nodes ``i / (N - 1)``, linear in between; each row non-decreasing.
+        curves: (3, N) float32, N >= 2, values at the nodes ``i / (N - 1)``, linear in between; each row non-decreasing;
+            values outside 0..1 count as 0 or 1.
         log_gain: (h, w) float32, natural logarithm, within ±`MAX_LOG_GAIN`; stretched over the whole picture with
             half-pixel centres and repeated borders (``cv2.INTER_LINEAR``).
 
@@ -126,6 +127,6 @@ class Correction:
         height, width = rgb.shape[:2]
         mixed = np.clip(rgb @ self.matrix.T, 0, 1)
         nodes = np.linspace(0, 1, self.curves.shape[1])
-        curved = np.stack([np.interp(mixed[..., c], nodes, self.curves[c]) for c in range(3)], axis=-1)
+        curved = np.stack([np.interp(mixed[..., c], nodes, np.clip(self.curves[c], 0, 1)) for c in range(3)], axis=-1)
         log_gain = cv2.resize(self.log_gain, (width, height), interpolation=cv2.INTER_LINEAR)
         return np.clip(curved * np.exp(log_gain)[..., None], 0, 1).astype(np.float32)

@@ -13,42 +13,25 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Self, TypeVar
 
-from livecomp.background import Background
 from livecomp.capture import Source
-from livecomp.composite import Compositor
 from livecomp.composite.beside import beside
 from livecomp.composite.slate import make_slate
+from livecomp.config import OnMiss, Stages
 from livecomp.correction import Correction
 from livecomp.cuts import CutDetector
 from livecomp.errors import MatteError
 from livecomp.frame import Composite, Frame, U8Array
-from livecomp.harmonize import Harmonizer
 from livecomp.harmonize.lowres import make_input
 from livecomp.output import Sink
-from livecomp.segment import Segmenter
-from livecomp.smooth import Smoother
 from livecomp.stats import StageTimer
 
-__all__ = ["BesidePicker", "OnMiss", "Output", "Pipeline", "Processed", "Stages", "run_offline"]
+__all__ = ["BesidePicker", "Output", "Pipeline", "Processed", "run_offline"]
 
 log = logging.getLogger(__name__)
 
-OnMiss = Literal["stop", "slate"]
-
 _QUEUE_FRAMES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Stages:
-    """One implementation of each stage, not yet open."""
-
-    segmenter: Segmenter
-    background: Background
-    harmonizer: Harmonizer
-    smoother: Smoother
-    compositor: Compositor
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +75,8 @@ class Pipeline:
             LiveCompError: One of the stages cannot be had; those already open are closed again.
         """
         with ExitStack() as opened:
-            for stage in (self._stages.segmenter, self._stages.background, self._stages.harmonizer):
+            stages = self._stages
+            for stage in (stages.segmenter, stages.background, stages.harmonizer, stages.compositor):
                 opened.callback(stage.close)
                 stage.open()
             self._resources = opened.pop_all()

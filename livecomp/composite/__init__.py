@@ -13,6 +13,10 @@ __all__ = ["Compositor"]
 class Compositor(Protocol):
     """Blends a frame over a background."""
 
+    def open(self) -> None:
+        """Start threads and compile what would otherwise delay the first picture."""
+        ...
+
     def compose(self, frame: Frame, background: U8Array, correction: Correction) -> Composite:
         """The picture that is shown.
 
@@ -25,4 +29,8 @@ class Compositor(Protocol):
             MatteError: The frame has no alpha.
             ContractError: The background has another size.
         """
+        ...
+
+    def close(self) -> None:
+        """Release it; harmless when repeated."""
         ...

@@ -11,7 +11,7 @@ from livecomp.capture import SourceInfo
 from livecomp.correction import Correction
 from livecomp.errors import OutputError
 from livecomp.frame import Composite, Frame, U8Array, freeze
-from livecomp.pipeline import Stages
+from livecomp.config import Stages
 
 SIZE_WH = (48, 32)
 CANARY = (255, 0, 255)
@@ -129,6 +129,12 @@ class FakeSmoother:
 
 
 class FakeCompositor:
+    def open(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
     def compose(self, frame: Frame, background: U8Array, correction: Correction) -> Composite:
         alpha = frame.require_alpha()[..., None] > 127
         return Composite(freeze(np.where(alpha, frame.rgb, background)), frame.pts_ns)

@@ -1,0 +1,43 @@
+"""The small square composite that harmonizers look at, made without ever blending at full size."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from livecomp.frame import U8Array
+
+__all__ = ["make_input"]
+
+_OVERSAMPLE = 4
+
+
+def make_input(rgb: U8Array, background: U8Array, alpha: U8Array, size: int) -> tuple[U8Array, U8Array]:
+    """Squash a frame over a background into a square.
+
+    The pictures are first thinned out to a few samples for each result pixel, blended there, and then averaged; so the
+    person's colours keep their own alphas, and the work does not grow with the frame.
+
+    Args:
+        rgb: (H, W, 3) uint8 sRGB, the frame.
+        background: (H, W, 3) uint8 sRGB, the scene.
+        alpha: (H, W) uint8, 255 = person.
+        size: Side of the square in pixels.
+
+    Returns:
+        The composite, (size, size, 3) uint8, and its alpha, (size, size) uint8.
+    """
+    height, width = alpha.shape
+    fine_wh = (min(width, size * _OVERSAMPLE), min(height, size * _OVERSAMPLE))
+    person, scene, matte = (
+        np.asarray(cv2.resize(picture, fine_wh, interpolation=cv2.INTER_NEAREST), np.uint8)
+        for picture in (rgb, background, alpha)
+    )
+    weight = cv2.merge([matte, matte, matte])
+    mixed = cv2.add(
+        cv2.multiply(person, weight, scale=1 / 255), cv2.multiply(scene, cv2.bitwise_not(weight), scale=1 / 255)
+    )
+    square = (size, size)
+    small = cv2.resize(mixed, square, interpolation=cv2.INTER_AREA)
+    small_alpha = cv2.resize(matte, square, interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8), np.asarray(small_alpha, np.uint8)

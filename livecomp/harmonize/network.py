@@ -1,0 +1,99 @@
+"""The network: looks at a small composite and predicts matrix, curves and shading."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from engine import EngineError, Runner, open_runner
+from livecomp.correction import MAX_LOG_GAIN, Correction
+from livecomp.errors import ContractError, ModelError
+from livecomp.frame import U8Array
+
+__all__ = ["NetworkHarmonizer"]
+
+_LEAST_ALPHA = 8 * 255
+
+
+class NetworkHarmonizer:
+    """A harmonizing network in ONNX.
+
+    It takes `composite`, (1, 3, S, S) float32 RGB 0..1, and `mask`, (1, 1, S, S) float32 0..1, and gives `matrix`
+    (1, 3, 3), `curves` (1, 3, N) and `log_gain` (1, h, w), as a `Correction` wants them.
+
+    Args:
+        locate: Gives the path of the ONNX file; called by `open`.
+        name: Its name in the registry.
+        backend: An engine backend, or "auto".
+        threads: Threads that it may use.
+    """
+
+    def __init__(
+        self, locate: Callable[[], Path], *, name: str = "live", backend: str = "auto", threads: int = 1
+    ) -> None:
+        self.name = name
+        self._locate = locate
+        self._backend = backend
+        self._threads = threads
+        self._runner: Runner | None = None
+        self._size = 0
+
+    @property
+    def input_size(self) -> int:
+        """See `Harmonizer.input_size`; known once it is open."""
+        if not self._size:
+            raise ModelError(f"the harmonizer {self.name!r} is not open")
+        return self._size
+
+    def open(self) -> None:
+        """See `Harmonizer.open`."""
+        if self._runner is not None:
+            return
+        runner = open_runner(self._locate(), self._backend, threads=self._threads)
+        try:
+            runner.open()
+        except EngineError as error:
+            raise ModelError(f"the harmonizer {self.name!r} cannot be loaded: {error}") from error
+        inputs = {spec.name: spec.shape for spec in runner.spec.inputs}
+        outputs = {spec.name for spec in runner.spec.outputs}
+        side = inputs.get("composite", (0,))[-1]
+        expected = {"composite": (1, 3, side, side), "mask": (1, 1, side, side)}
+        if not side or inputs != expected or outputs != {"matrix", "curves", "log_gain"}:
+            runner.close()
+            raise ModelError(
+                f"the harmonizer {self.name!r} has the inputs {inputs} and outputs {sorted(outputs)}; expected "
+                "composite (1, 3, S, S) and mask (1, 1, S, S), and matrix, curves and log_gain"
+            )
+        self._size = side
+        self._runner = runner
+
+    def predict(self, composite: U8Array, alpha: U8Array) -> Correction:
+        """See `Harmonizer.predict`."""
+        if self._runner is None:
+            raise ModelError(f"the harmonizer {self.name!r} is not open")
+        if int(alpha.sum()) < _LEAST_ALPHA or int((255 - alpha).sum()) < _LEAST_ALPHA:
+            return Correction.identity()
+        scale = np.float32(1 / 255)
+        feed = {
+            "composite": np.ascontiguousarray(composite.transpose(2, 0, 1))[None] * scale,
+            "mask": alpha[None, None] * scale,
+        }
+        try:
+            outputs = self._runner.infer(feed)
+            return Correction(
+                matrix=np.array(outputs["matrix"][0], np.float32),
+                curves=np.maximum.accumulate(np.array(outputs["curves"][0], np.float32), axis=1),
+                log_gain=np.clip(np.array(outputs["log_gain"][0], np.float32), -MAX_LOG_GAIN, MAX_LOG_GAIN),
+            )
+        except EngineError as error:
+            raise ModelError(f"the harmonizer {self.name!r} failed: {error}") from error
+        except ContractError as error:
+            raise ModelError(f"the harmonizer {self.name!r} gave values that are no correction: {error}") from error
+
+    def close(self) -> None:
+        """See `Harmonizer.close`."""
+        if self._runner is not None:
+            self._runner.close()
+        self._runner = None
