@@ -20,9 +20,9 @@ from livecomp.composite.fused import FusedCompositor
 from livecomp.config import Config
 from livecomp.errors import ConfigError, InputError, LiveCompError, MatteError, OutputError
 from livecomp.frame import Frame, U8Array, freeze
-from livecomp.harmonize import Harmonizer
-from livecomp.harmonize.lowres import make_input
-from livecomp.harmonize.registry import make_harmonizer
+from livecomp.harmonizers import Harmonizer
+from livecomp.harmonizers.lowres import make_input
+from livecomp.harmonizers.registry import make_harmonizer
 from livecomp.media.image import IMAGE_SUFFIXES, read_image, read_mask, write_image
 from livecomp.output import Sink
 from livecomp.output.still import StillSink

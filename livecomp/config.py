@@ -16,8 +16,8 @@ from livecomp.background import Background, Fit, open_background
 from livecomp.composite import Compositor
 from livecomp.composite.fused import FusedCompositor
 from livecomp.errors import ConfigError
-from livecomp.harmonize import Harmonizer
-from livecomp.harmonize.registry import make_harmonizer
+from livecomp.harmonizers import Harmonizer
+from livecomp.harmonizers.registry import make_harmonizer
 from livecomp.segment import Segmenter
 from livecomp.segment.registry import make_segmenter
 from livecomp.smooth import Smoother

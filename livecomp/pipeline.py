@@ -23,7 +23,7 @@ from livecomp.correction import Correction
 from livecomp.cuts import CutDetector
 from livecomp.errors import MatteError
 from livecomp.frame import Composite, Frame, U8Array
-from livecomp.harmonize.lowres import make_input
+from livecomp.harmonizers.lowres import make_input
 from livecomp.output import Sink
 from livecomp.stats import StageTimer
 

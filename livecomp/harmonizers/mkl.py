@@ -8,8 +8,8 @@ import numpy as np
 
 from livecomp.correction import Correction, F32Array
 from livecomp.frame import U8Array
-from livecomp.harmonize.fit import correction_from_affine
-from livecomp.harmonize.statistics import moments, split
+from livecomp.harmonizers.fit import correction_from_affine
+from livecomp.harmonizers.statistics import moments, split
 
 __all__ = ["MklHarmonizer"]
 

@@ -10,8 +10,8 @@ import numpy as np
 from livecomp.color import lab_from_rgb, rgb_from_lab
 from livecomp.correction import Correction
 from livecomp.frame import U8Array
-from livecomp.harmonize.fit import correction_from_pairs
-from livecomp.harmonize.statistics import moments, split
+from livecomp.harmonizers.fit import correction_from_pairs
+from livecomp.harmonizers.statistics import moments, split
 
 __all__ = ["ReinhardHarmonizer"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from livecomp.errors import ConfigError
-from livecomp.harmonize import Harmonizer
-from livecomp.harmonize.identity import IdentityHarmonizer
-from livecomp.harmonize.mkl import MklHarmonizer
-from livecomp.harmonize.network import NetworkHarmonizer
-from livecomp.harmonize.reinhard import ReinhardHarmonizer
+from livecomp.harmonizers import Harmonizer
+from livecomp.harmonizers.identity import IdentityHarmonizer
+from livecomp.harmonizers.mkl import MklHarmonizer
+from livecomp.harmonizers.network import NetworkHarmonizer
+from livecomp.harmonizers.reinhard import ReinhardHarmonizer
 from livecomp.models import model_path
 
 __all__ = ["HARMONIZERS", "make_harmonizer"]
