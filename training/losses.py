@@ -189,6 +189,9 @@ def gain_smoothness(log_gain: Tensor) -> Tensor:
 class SkinRange:
     """Mean colours that skin takes under the lights of a room, as ranges of two log-ratios of linear light.
 
+    Of 169 portraits as photographed, 98 % lie in 0.27..1.03 and -1.02..-0.04; under the strongest measured lights they
+    spread to -0.3..1.3 and -2.5..0.8 (5th to 95th percentile). The defaults let coloured lamps pass, not green faces.
+
     Args:
         red_green: Lowest and highest ln(R / G).
         blue_green: Lowest and highest ln(B / G).

@@ -1,0 +1,361 @@
+"""A judge that no model was trained against: how real do harmonized composites look to it?
+
+    python -m training.judge train --data DATA --out judge.safetensors
+    python -m training.judge score --data DATA --judge judge.safetensors supervised.onnx dual.onnx
+
+It learns to tell photographs from composites of the training people and is then asked about composites of other people,
+plain and harmonized. What it must not learn from is anything but the agreement of person and scene, so both classes see
+the same scenes, half of all pictures have the light of the whole picture changed, the seam is hidden by the network
+itself, and a composite is made in one of two ways: the person of a photograph under another light, or a person over the
+background of another portrait whose own person is entirely covered.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import sys
+import tomllib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional
+from tqdm import trange
+
+from training.data.cache import CacheSpec, build_cache, default_cache_dir, list_portraits
+from training.data.illuminants import Lights, load_lights
+from training.data.scenes import RealComposite, list_scenes, real_composites
+from training.metrics import blend
+from training.models.discriminator import Judge
+from training.predictors import LiveOnnx
+
+__all__ = ["JudgeConfig", "JudgeData", "auc", "load_config", "load_judge", "rate", "save_judge", "swapped", "train"]
+
+log = logging.getLogger(__name__)
+
+U8Array = NDArray[np.uint8]
+F32Array = NDArray[np.float32]
+I64Array = NDArray[np.int64]
+
+COVERED = 0.98
+"""Share of the other portrait's person that must disappear behind the one set before it."""
+
+MAX_CLIPPED = 0.06
+"""A measured light that pushes more than this share of a picture's values out of range is not used on it."""
+
+CANDIDATES = 96
+"""Other portraits that are tried for each person."""
+
+
+@dataclass(frozen=True)
+class JudgeConfig:
+    """How the judge is made and trained.
+
+    Args:
+        size: Side of the square pictures it sees, pixels.
+        width: Channels of its first layer.
+        seam: Half-width of the band along the mask's edge that it does not see, as a share of the side.
+        steps: Of training.
+        batch: Pictures a step, half of them real.
+        lr: Of AdamW at the start; falls to zero along a cosine.
+        weight_decay: Of AdamW.
+        swap: Share of composites with another portrait's background; the others have their own under another light.
+        seed: Of weights and draws; different from that of any model it judges.
+    """
+
+    size: int = 64
+    width: int = 24
+    seam: float = 0.03
+    steps: int = 4000
+    batch: int = 64
+    lr: float = 1.5e-3
+    weight_decay: float = 0.02
+    swap: float = 0.5
+    seed: int = 7321
+
+
+def load_config(path: Path | None) -> JudgeConfig:
+    """Defaults, changed by the keys of a TOML file.
+
+    Raises:
+        ValueError: An unknown key; the known ones are named.
+    """
+    if path is None:
+        return JudgeConfig()
+    values = tomllib.loads(path.read_text())
+    known = {f.name for f in fields(JudgeConfig)}
+    if unknown := set(values) - known:
+        raise ValueError(f"{path}: unknown keys {sorted(unknown)}; known are {', '.join(sorted(known))}")
+    return JudgeConfig(**values)
+
+
+def _relight(rgb: Tensor, lights: Tensor, generator: torch.Generator) -> Tensor:
+    """Each picture of a batch under a light of its own: a measured cast for one half, a change of tone for the other.
+
+    Args:
+        rgb: (N, 3, H, W), encoded sRGB, 0..1.
+        lights: (2, K, 3, 11): maps to standard light, and from it.
+        generator: Draws.
+    """
+    count = rgb.shape[0]
+    first, second = torch.randint(lights.shape[1], (2, count), generator=generator)
+    cast = rgb.flatten(2) * 255
+    clipped = torch.zeros(count, 1, 1)
+    for maps in (lights[0][first], lights[1][second]):
+        r, g, b = cast.unbind(1)
+        terms = torch.stack([r, g, b, r * g, r * b, g * b, r * r, g * g, b * b, r * g * b, torch.ones_like(r)], dim=1)
+        raw = maps @ terms
+        cast = raw.clamp(0, 255)
+        clipped = torch.maximum(clipped, (raw != cast).float().mean((1, 2), keepdim=True))
+    noise = torch.randn(count, 3, 4, generator=generator)
+    gain = torch.exp(0.12 * noise[:, :, :1] + 0.25 * noise[:, :1, 1:2])
+    gamma = torch.exp(0.2 * noise[:, :1, 2:3])
+    tone = rgb.flatten(2).clamp_min(1e-4).pow(gamma) * gain
+    use_cast = ((torch.rand(count, 1, 1, generator=generator) < 0.6) & (clipped < MAX_CLIPPED)).float()
+    return (use_cast * cast / 255 + (1 - use_cast) * tone).clamp(0, 1).reshape(rgb.shape)
+
+
+class JudgeData:
+    """Real and composite pictures, batch after batch.
+
+    Args:
+        portraits: (N, S, S, 4 or more) uint8: R, G, B, matte.
+        lights: Measured lights.
+        config: Of the judge.
+    """
+
+    def __init__(self, portraits: U8Array, lights: Lights, config: JudgeConfig) -> None:
+        self._portraits = portraits
+        self._lights = torch.from_numpy(np.stack([lights.to_standard, lights.from_standard]))
+        self._config = config
+        side = min(24, config.size)
+        coarse = [cv2.resize(p[..., 3], (side, side), interpolation=cv2.INTER_AREA) for p in portraits]
+        self._coarse = (np.stack(coarse).reshape(len(portraits), -1) > 64).astype(np.float32)
+
+    def other(self, person: int, rng: np.random.Generator) -> int | None:
+        """A portrait whose own person vanishes behind `person`; None when none of the candidates does."""
+        candidates = rng.integers(0, len(self._coarse), CANDIDATES)
+        masks = self._coarse[candidates]
+        covered = masks @ self._coarse[person] / np.maximum(masks.sum(1), 1)
+        good = candidates[(covered >= COVERED) & (candidates != person)]
+        return int(good[0]) if len(good) else None
+
+    def _pictures(self, index: I64Array) -> tuple[Tensor, Tensor]:
+        """RGB (n, 3, S, S) and matte (n, 1, S, S), 0..1."""
+        chosen = (
+            torch.from_numpy(np.ascontiguousarray(self._portraits[index][..., :4])).permute(0, 3, 1, 2).float() / 255
+        )
+        return chosen[:, :3], chosen[:, 3:]
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Pictures (n, 3, S, S), masks (n, 1, S, S) and labels (n,), 1 = real; depends on seed and step alone."""
+        config = self._config
+        rng = np.random.default_rng([config.seed, step])
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        half = config.batch // 2
+        real, real_mask = self._pictures(rng.integers(0, len(self._portraits), half))
+        index = rng.integers(0, len(self._portraits), half)
+        others = [self.other(int(i), rng) if rng.random() < config.swap else None for i in index]
+        background = np.array([i if o is None else o for i, o in zip(index, others, strict=True)])
+        person, mask = self._pictures(index)
+        scene, _ = self._pictures(background)
+        # a person before another's background is already out of place; before its own it needs another light
+        own = torch.tensor([o is None for o in others])[:, None, None, None]
+        person = torch.where(own, _relight(person, self._lights, generator), person)
+        fake = person * mask + scene * (1 - mask)
+        pictures, masks = torch.cat([real, fake]), torch.cat([real_mask, mask])
+        world = torch.rand(len(pictures), 1, 1, 1, generator=generator) < 0.5
+        pictures = torch.where(world, _relight(pictures, self._lights, generator), pictures)
+        flip = torch.rand(len(pictures), 1, 1, 1, generator=generator) < 0.5
+        pictures, masks = (torch.where(flip, t.flip(3), t) for t in (pictures, masks))
+        return pictures, masks, torch.cat([torch.ones(half), torch.zeros(half)])
+
+
+def train(data: JudgeData, config: JudgeConfig) -> Judge:
+    """Train a judge from scratch.
+
+    Raises:
+        FloatingPointError: The loss is no longer finite; the step is named.
+    """
+    torch.manual_seed(config.seed)
+    judge = Judge(config.width, config.seam).train()
+    optimizer = torch.optim.AdamW(judge.parameters(), config.lr, weight_decay=config.weight_decay)
+    bar = trange(config.steps, desc="judge", disable=None)
+    smooth = math.log(2)
+    for step in bar:
+        for group in optimizer.param_groups:
+            group["lr"] = config.lr * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+        pictures, masks, labels = data.batch(step)
+        loss = functional.binary_cross_entropy_with_logits(judge(pictures, masks).mean((1, 2, 3)), labels)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise FloatingPointError(f"judge: the loss is {value} at step {step}; lower lr")
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward([loss])
+        optimizer.step()
+        smooth += 0.02 * (value - smooth)
+        bar.set_postfix(loss=f"{smooth:.3f}")
+    return judge.eval()
+
+
+def save_judge(path: Path, judge: Judge, config: JudgeConfig) -> None:
+    """Write weights and configuration; the file appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    save_file(judge.state_dict(), partial, metadata={"judge": json.dumps(asdict(config))})
+    partial.replace(path)
+
+
+def load_judge(path: Path) -> tuple[Judge, JudgeConfig]:
+    """Read a judge.
+
+    Raises:
+        ValueError: The file is damaged, or holds another model.
+    """
+    try:
+        with safe_open(path, "pt") as archive:
+            metadata = archive.metadata() or {}
+            state = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118  not a mapping
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path}: cannot be read as safetensors: {error}") from error
+    if "judge" not in metadata:
+        raise ValueError(f"{path}: expected a judge, received {len(state)} weights from {', '.join(list(state)[:2])}")
+    config = JudgeConfig(**json.loads(metadata["judge"]))
+    judge = Judge(config.width, config.seam)
+    judge.load_state_dict(state)
+    return judge.eval(), config
+
+
+def rate(judge: Judge, size: int, pictures: Sequence[tuple[F32Array, F32Array]]) -> NDArray[np.float64]:
+    """Mean logit of each picture, higher = more real.
+
+    Args:
+        judge: In evaluation mode.
+        size: Side it was trained at, pixels; pictures are squashed to it.
+        pictures: (H, W, 3) and mask (H, W), float32, 0..1.
+    """
+    logits = []
+    with torch.inference_mode():
+        for rgb, mask in pictures:
+            small, shape = (cv2.resize(a, (size, size), interpolation=cv2.INTER_AREA) for a in (rgb, mask))
+            tensor = torch.from_numpy(np.ascontiguousarray(small.transpose(2, 0, 1)))[None]
+            logits.append(float(judge(tensor, torch.from_numpy(shape)[None, None]).mean()))
+    return np.array(logits)
+
+
+def auc(real: NDArray[np.float64], fake: NDArray[np.float64]) -> float:
+    """Chance that a random real picture is rated above a random fake one; ties count one half."""
+    difference = real[:, None] - fake[None, :]
+    return float((difference > 0).mean() + 0.5 * (difference == 0).mean())
+
+
+def swapped(portraits: U8Array, lights: Lights, config: JudgeConfig) -> list[RealComposite]:
+    """Each person, where it can be, over the background of another portrait of the same set.
+
+    Args:
+        portraits: (N, S, S, 4 or more) uint8.
+        lights: Measured lights.
+        config: Its seed draws the partners.
+    """
+    data = JudgeData(portraits, lights, config)
+    rng = np.random.default_rng([config.seed, 1])
+    made = []
+    for index in range(len(portraits)):
+        other = data.other(index, rng)
+        if other is None:
+            continue
+        values = portraits[[index, other]].astype(np.float32) / np.float32(255)
+        alpha = np.ascontiguousarray(values[0, ..., 3])
+        rgb = blend(values[0, ..., :3], values[1, ..., :3], alpha)
+        made.append(RealComposite(f"{index} over {other}", rgb, alpha))
+    return made
+
+
+def _portraits(folder: Path, size: int) -> U8Array:
+    spec = CacheSpec(size=size, crops=1, far_crops=0, scene_crops=1)
+    cache = build_cache(list_portraits(folder), [], spec, default_cache_dir())
+    return np.asarray(cache.portraits[:, 0])
+
+
+def _train_command(options: argparse.Namespace) -> None:
+    config = load_config(options.config)
+    lights = load_lights(options.data / "illuminants" / "ccharmony_train.npz")
+    judge = train(JudgeData(_portraits(options.data / "portraits" / "train", config.size), lights, config), config)
+    save_judge(options.out, judge, config)
+    sys.stdout.write(f"{options.out}\n")
+
+
+def _score_command(options: argparse.Namespace) -> None:
+    judge, config = load_judge(options.judge)
+    models = [LiveOnnx(path) for path in options.models]
+    lights = load_lights(options.data / "illuminants" / "ccharmony_train.npz")
+    folder = options.data / "portraits" / "val"
+    portraits = _portraits(folder, 256)
+    values = portraits.astype(np.float32) / np.float32(255)
+    real = rate(judge, config.size, [(v[..., :3], v[..., 3]) for v in values])
+    rooms = real_composites(
+        list_portraits(folder), list_scenes(options.data / "backgrounds"), options.count, size_wh=(384, 256)
+    )
+    report: dict[str, object] = {"real": {"count": len(real), "mean": float(real.mean())}}
+    lines = [f"{len(real)} photographs: mean logit {real.mean():.2f}", ""]
+    for kind, composites in (("other portraits' backgrounds", swapped(portraits, lights, config)), ("rooms", rooms)):
+        plain = rate(judge, config.size, [(c.rgb, c.alpha) for c in composites])
+        lines += [f"## {len(composites)} people over {kind}", ""]
+        lines += ["| | mean logit | real rated above it | rated above plain |", "| --- | --- | --- | --- |"]
+        rows = {"plain": plain}
+        for model in models:
+            corrected = [blend(model.parameters(c.rgb, c.alpha).apply(c.rgb), c.rgb, c.alpha) for c in composites]
+            pairs = [(p, c.alpha) for p, c in zip(corrected, composites, strict=True)]
+            rows[model.name] = rate(judge, config.size, pairs)
+        table = {}
+        for name, rating in rows.items():
+            error = rating.std(ddof=1) / math.sqrt(len(rating))
+            above = float((rating > plain).mean())
+            table[name] = {"mean": float(rating.mean()), "se": float(error), "auc": auc(real, rating), "above": above}
+            lines.append(f"| {name} | {rating.mean():.2f} ± {error:.2f} | {auc(real, rating):.0%} | {above:.0%} |")
+        report[kind] = table
+        lines.append("")
+    sys.stdout.write("\n".join(lines))
+    if options.out:
+        options.out.write_text(json.dumps(report, indent=1))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; returns 0, or 3 when data, judge or a model cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m training.judge", description="Train a judge, or ask it.")
+    commands = parser.add_subparsers(required=True)
+    teach = commands.add_parser("train", help="train a judge on photographs and composites")
+    teach.set_defaults(command=_train_command)
+    teach.add_argument("--config", type=Path, help="TOML with keys of JudgeConfig")
+    teach.add_argument("--out", type=Path, required=True, help="file to write, .safetensors")
+    ask = commands.add_parser("score", help="rate composites, plain and harmonized")
+    ask.set_defaults(command=_score_command)
+    ask.add_argument("models", type=Path, nargs="*", help="live models, .onnx")
+    ask.add_argument("--judge", type=Path, required=True)
+    ask.add_argument("--count", type=int, default=120, help="people over rooms")
+    ask.add_argument("--out", type=Path, help="JSON to write")
+    for command in (teach, ask):
+        command.add_argument("--data", type=Path, required=True, help="folder with portraits, illuminants, backgrounds")
+        command.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args(argv)
+    torch.set_num_threads(options.threads)
+    try:
+        options.command(options)
+    except (OSError, ValueError, FloatingPointError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
