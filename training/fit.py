@@ -2,11 +2,11 @@
 
 It turns a network with dense output, PHNet, into the parameters that can be smoothed over time and applied at full
 size, and it gives the oracle: the best that any predictor of such parameters can reach. The form is that of the
-runtime, ``clip(curves(clip(matrix @ rgb)) * exp(log_gain))`` on gamma-encoded sRGB, curves with node i at i / 31, the
-gain stretched bilinearly with half-pixel centres.
+runtime, ``clip(clip(curves)(clip(matrix @ rgb)) * exp(log_gain))`` on gamma-encoded sRGB, curves with node i at i / 31,
+the gain stretched bilinearly with half-pixel centres.
 
 Colour and gain are fitted in turn. For colour, each channel is one non-negative least-squares problem in the increments
-of its curve, which therefore cannot fall, together with a damped Gauss-Newton step of its row of the matrix. For the
+of its curve, which therefore is monotone, together with a damped Gauss-Newton step of its row of the matrix. For the
 gain, a Gauss-Newton step is one sparse system over its grid.
 """
 
@@ -42,7 +42,7 @@ class Parameters:
 
     Args:
         matrix: (3, 3), maps an RGB column vector to an RGB column vector.
-        curves: (3, N), values at i / (N - 1), non-decreasing.
+        curves: (3, N), values at i / (N - 1), non-decreasing; values outside 0..1 count as 0 or 1.
         log_gain: (h, w), natural logarithm.
     """
 
@@ -68,7 +68,8 @@ class Parameters:
         height, width = rgb.shape[:2]
         mixed = np.clip(rgb.reshape(-1, 3) @ self.matrix.T.astype(np.float32), 0, 1)
         nodes = np.linspace(0, 1, self.curves.shape[1])
-        curved = np.stack([np.interp(mixed[:, c], nodes, self.curves[c]) for c in range(3)], axis=1)
+        curves = np.clip(self.curves, 0, 1)
+        curved = np.stack([np.interp(mixed[:, c], nodes, curves[c]) for c in range(3)], axis=1)
         rows = _stretch(self.log_gain.shape[0], height)
         columns = _stretch(self.log_gain.shape[1], width)
         gain = np.exp(rows @ self.log_gain @ columns.T).reshape(-1, 1)
@@ -240,18 +241,19 @@ def _fit_color(samples: _Samples, parameters: Parameters, options: FitOptions, d
     """The best non-decreasing curves, and with them one Gauss-Newton step of the matrix.
 
     Together, since one can undo much of the other: in turn they would need many more rounds. The unknowns of a channel
-    are the increments of its curve, which may not be negative, and the change of its row, as a difference of two
-    non-negative numbers each.
+    are how far its curve ends below 1 and falls from node to node towards 0, none of them negative, and the change of
+    its row, as a difference of two non-negative numbers each.
     """
     nodes = parameters.curves.shape[1]
     second = np.diff(np.eye(nodes), n=2, axis=0)
     prior = options.curve_smoothness * second.T @ second + options.curve_ridge * np.eye(nodes)
     identity = np.linspace(0, 1, nodes)
     rows = 3 if options.use_matrix else 0
-    # unknowns (change of row: up, down; increments) to (change of row, node values)
+    # unknowns (change of row: up, down; falls) to (change of row, node values minus 1)
     unfold = np.zeros((rows + nodes, 2 * rows + nodes))
     unfold[:rows, :rows], unfold[:rows, rows : 2 * rows] = np.eye(rows), -np.eye(rows)
-    unfold[rows:, 2 * rows :] = np.tril(np.ones((nodes, nodes)))
+    unfold[rows:, 2 * rows :] = -np.triu(np.ones((nodes, nodes)))
+    start = np.concatenate([np.zeros(rows), np.ones(nodes)])
 
     gain = _gain(samples, parameters.log_gain)
     mixed = samples.source @ parameters.matrix.T
@@ -275,10 +277,10 @@ def _fit_color(samples: _Samples, parameters: Parameters, options: FitOptions, d
             for k in range(3):
                 left[k, 3:] = left[3:, k] = _hat_products(low, high, weighted[:, k] * gain, nodes)
         factor = np.linalg.cholesky(left)
-        unknown, _ = nnls(factor.T @ unfold, np.linalg.solve(factor, right))
-        solved = unfold @ unknown
+        unknown, _ = nnls(factor.T @ unfold, np.linalg.solve(factor, right) - factor.T @ start)
+        solved = start + unfold @ unknown
         matrix[c] += solved[:rows] if rows else 0
-        curves[c] = solved[rows:]
+        curves[c] = np.clip(solved[rows:], 0, 1)
     return replace(parameters, matrix=matrix, curves=curves)
 
 

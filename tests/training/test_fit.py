@@ -80,6 +80,7 @@ def test_unrelated_pictures_still_give_valid_parameters(seed: int) -> None:
     assert np.isfinite(parameters.matrix).all()
     assert np.diff(parameters.curves, axis=1).min() >= -1e-9
     assert parameters.curves.min() >= 0
+    assert parameters.curves.max() <= 1
     assert np.abs(parameters.log_gain).max() <= MAX_LOG_GAIN
     assert distance(parameters.apply(composite), target, mask) <= distance(composite, target, mask)
 
