@@ -7,10 +7,11 @@ network does.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 __all__ = [
@@ -65,26 +66,25 @@ class _Curves(torch.autograd.Function):
     """Piecewise linear look-up of (B, 3, K) values in (B, 3, N) nodes."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, nodes: Tensor) -> Tensor:
+    def forward(ctx: FunctionCtx, values: Tensor, nodes: Tensor) -> Tensor:
         last = nodes.shape[-1] - 1
         place = values * last
         index = place.floor().clamp_(0, last - 1).long()
         t = place - index
         low = nodes.gather(2, index)
         step = nodes.gather(2, index + 1) - low
-        ctx.save_for_backward(index, t, step)
-        ctx.count = last + 1
+        ctx.save_for_backward(index, t, step, nodes)
         return torch.addcmul(low, t, step)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
-        index, t, step = ctx.saved_tensors
+    def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        index, t, step, nodes = ctx.saved_tensors  # type: ignore[attr-defined]  # torch's stub lacks it
         (grad,) = grads
         high = grad * t
-        to_nodes = grad.new_zeros(*grad.shape[:2], ctx.count)
+        to_nodes = torch.zeros_like(nodes)
         to_nodes.scatter_add_(2, index, grad - high)
         to_nodes.scatter_add_(2, index + 1, high)
-        return grad * step * (ctx.count - 1), to_nodes
+        return grad * step * (nodes.shape[-1] - 1), to_nodes
 
 
 def apply_curves(values: Tensor, curves: Tensor) -> Tensor:

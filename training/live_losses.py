@@ -9,8 +9,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.correction import CorrectionBatch, apply_color, gain_map
+from training.losses import SkinRange, skin_tone_guard
 
-__all__ = ["LiveLossWeights", "corrected_samples", "live_loss", "sample_moments"]
+__all__ = ["LiveLossWeights", "corrected_samples", "likely_skin", "live_loss", "sample_moments"]
+
+
+ANY_SKIN = SkinRange()
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class LiveLossWeights:
         mse: Their squared error, which scores look at.
         moments: Distance of mean and spread of the corrected samples from the true foreground's.
         targets: Distance of the predicted moments from the true ones (parameter targets).
+        skin: Distance of the mean colour of skin from its plausible range.
         curve: Roughness of the curves.
         gain: Roughness of the log-gain.
         gain_size: Mean square of the log-gain.
@@ -31,6 +36,7 @@ class LiveLossWeights:
     mse: float = 6.0
     moments: float = 0.5
     targets: float = 0.2
+    skin: float = 0.05
     curve: float = 2e-4
     gain: float = 0.05
     gain_size: float = 0.01
@@ -58,6 +64,19 @@ def sample_moments(pixels: Tensor, weight: Tensor) -> Tensor:
     mean = (pixels * share).sum(2)
     variance = ((pixels - mean[..., None]).square() * share).sum(2)
     return torch.cat([mean, (variance + 1e-6).sqrt()], 1)
+
+
+def likely_skin(pixels: Tensor, skin: SkinRange = ANY_SKIN) -> Tensor:
+    """(B, K) zeros and ones: whether a colour lies inside the range of skin, and is neither black nor grey.
+
+    Args:
+        pixels: (B, 3, K), encoded sRGB, 0..1.
+        skin: The range.
+    """
+    linear = pixels.clamp(0, 1).pow(2.2) + 1e-4
+    red, blue = (linear[:, 0] / linear[:, 1]).log(), (linear[:, 2] / linear[:, 1]).log()
+    inside = (red > skin.red_green[0] + 0.1) & (red < skin.red_green[1]) & (blue > skin.blue_green[0])
+    return (inside & (blue < -0.05) & (pixels.amax(1) > 0.15)).to(pixels.dtype)
 
 
 def _soft_clip(value: Tensor) -> Tensor:
@@ -108,6 +127,7 @@ def live_loss(
         "mse": square.mean(),
         "moments": (sample_moments(output, weight) - true_samples).abs().mean(),
         "targets": (functional.smooth_l1_loss(predicted, moments, beta=0.05, reduction="none") * there).mean(),
+        "skin": skin_tone_guard(output[:, :, None], (likely_skin(truth) * weight)[:, None, None]),
         "curve": bend.square().mean(),
         "gain": rough,
         "gain_size": gain.square().mean(),

@@ -83,7 +83,7 @@ class PairRecipe:
     masks: tuple[float, ...] = (0.25, 0.1, 0.4, 0.1, 0.08, 0.07)
     world: float = 0.3
     sharpness: float = 1.45
-    tone: ToneRange = ToneRange()
+    tone: ToneRange = field(default_factory=ToneRange)
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,7 @@ class PairMaker:
         samples: Foreground pixels of each picture that the loss looks at.
     """
 
-    def __init__(
-        self, cache: CropCache, lights: Lights, recipe: PairRecipe, seed: int = 0, samples: int = 384
-    ) -> None:
+    def __init__(self, cache: CropCache, lights: Lights, recipe: PairRecipe, seed: int = 0, samples: int = 384) -> None:
         unknown = set(recipe.tasks) - set(TASKS)
         if unknown:
             raise ValueError(f"unknown tasks {sorted(unknown)}; known: {', '.join(TASKS)}")

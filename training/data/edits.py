@@ -1,6 +1,7 @@
 """Changes drawn at random, many at once: tone curves of a scene, colour matrices, and local light.
 
-Everything is drawn for a whole batch with numpy and applied by the kernels, so that drawing costs microseconds a picture.
+Everything is drawn for a whole batch with numpy and applied by the kernels, so that drawing costs microseconds a
+picture.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def draw_tone_curves(rng: np.random.Generator, count: int, tone: ToneRange) -> F
 def draw_matrices(rng: np.random.Generator, count: int, saturation: float = 0.35, mix: float = 0.05) -> F32:
     """(count, 3, 3) float32: a change of saturation, then a little of each channel in the others; grey stays grey."""
     factor = np.exp(_spread(rng, count, saturation))[:, None, None]
-    luma = np.tile(np.float32([0.299, 0.587, 0.114]), (3, 1))
+    luma = np.tile(np.array([0.299, 0.587, 0.114], np.float32), (3, 1))
     matrix = factor * np.eye(3, dtype=np.float32) + (1 - factor) * luma
     noise = rng.uniform(-mix, mix, (count, 3, 3)).astype(np.float32)
     noise -= noise.mean(2, keepdims=True)
@@ -108,7 +109,7 @@ def _brushes(rng: np.random.Generator, count: int, x: F32, y: F32) -> F32:
 
 def _vignettes(rng: np.random.Generator, count: int, x: F32, y: F32) -> F32:
     cx, cy = rng.uniform(-0.15, 0.15, (2, count, 1, 1)).astype(np.float32)
-    return (0.5 - 2.5 * ((x - cx) ** 2 + (y - cy) ** 2)).astype(np.float32)
+    return np.asarray(0.5 - 2.5 * ((x - cx) ** 2 + (y - cy) ** 2), np.float32)
 
 
 def draw_gains(rng: np.random.Generator, count: int, limit: float = 0.45) -> F32:
@@ -124,4 +125,4 @@ def draw_gains(rng: np.random.Generator, count: int, limit: float = 0.45) -> F32
     kinds = np.stack([_ramps(rng, count, x, y), _brushes(rng, count, x, y), _vignettes(rng, count, x, y)])
     field = kinds[rng.choice(3, count, p=[0.5, 0.35, 0.15]), np.arange(count)]
     strength = rng.uniform(0.3, 1, (count, 1, 1)).astype(np.float32) * limit
-    return np.exp(np.clip(field * strength, -limit, limit)).astype(np.float32)
+    return np.asarray(np.exp(np.clip(field * strength, -limit, limit)), np.float32)

@@ -243,7 +243,8 @@ class LiveNet(nn.Module):
         eye = torch.eye(3, device=hidden.device)
         if not self.spec.matrix:
             return eye.expand(hidden.shape[0], 3, 3)
-        return eye + self.to_matrix(hidden).float().view(-1, 3, 3)
+        change: Tensor = self.to_matrix(hidden).float().view(-1, 3, 3)
+        return eye + change
 
     def _curves(self, hidden: Tensor) -> Tensor:
         """Monotone by construction: slopes are exponentials, interpolated between the control points."""
