@@ -19,6 +19,7 @@ __all__ = ["Carrier", "PacketCarrier", "SoundCarrier", "TextCarrier"]
 log = logging.getLogger(__name__)
 
 _OPUS_RATE = 48_000
+_LAYOUTS = {1: "mono", 6: "5.1", 8: "7.1"}  # by channels, as files without a layout of their own need it; else stereo
 
 
 class Carrier(Protocol):
@@ -77,7 +78,7 @@ class SoundCarrier:
     def __init__(self, stream: AudioStream, output: OutputContainer, codec: str) -> None:
         source = stream.codec_context
         rate = _OPUS_RATE if codec == "libopus" else source.sample_rate
-        target = output.add_stream(codec, rate=rate, layout=source.layout.name)
+        target = output.add_stream(codec, rate=rate, layout=_LAYOUTS.get(source.layout.nb_channels, "stereo"))
         assert isinstance(target, AudioStream)
         _copy_labels(stream, target)
         context = target.codec_context

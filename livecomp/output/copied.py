@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 _SOUND_CODECS = {"webm": "libopus"}
 _TEXT_CODECS = {"matroska": "srt", "mov": "mov_text", "mp4": "mov_text", "webm": "webvtt"}
 _TEXTS = frozenset({"ass", "mov_text", "srt", "ssa", "subrip", "text", "webvtt"})
+# What FFmpeg lists but its muxer then refuses; and PCM in MP4, which hardly any player takes. Beginnings of names.
+_NOT_COPIED = {"mov": ("flac", "libopus", "opus"), "mp4": ("pcm_", "truehd")}
 # Facts about the old file; the muxer states those of the new one.
 _OWN_METADATA = frozenset({"compatible_brands", "duration", "encoder", "major_brand", "minor_version"})
 
@@ -70,8 +72,7 @@ class CopiedStreams:
     def _carrier(self, stream: Stream, supported: set[str]) -> Carrier | None:
         codec = stream.codec_context.name if stream.codec_context else None
         container = self._output.format.name
-        # Raw PCM in MP4 is allowed but hardly any player takes it.
-        if codec in supported and not (container == "mp4" and codec.startswith("pcm_")):
+        if codec in supported and not codec.startswith(_NOT_COPIED.get(container, ())):
             return PacketCarrier(stream, self._output)
         encoder = _SOUND_CODECS.get(container, "aac") if isinstance(stream, AudioStream) else _TEXT_CODECS[container]
         if codec is None or not (isinstance(stream, AudioStream) or codec in _TEXTS):

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import logging
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+
+from livecomp.capture.video import VideoSource
+from livecomp.frame import Composite
+from livecomp.output.video import VideoSink
+from tests.livecomp.clips import FPS, beep_and_flash, beep_time, flash_time
+
+SRT = "1\n00:00:00,200 --> 00:00:00,600\nHello <i>you</i>\n\n2\n00:00:00,900 --> 00:00:01,500\nTwo\nlines\n\n"
+
+
+def pass_through(path: Path, out: Path) -> None:
+    """Write the frames of a video as composites, as the pipeline does."""
+    source = VideoSource(path)
+    source.open()
+    info = source.info
+    sink = VideoSink(out, size_wh=info.size_wh, fps=info.fps, time_base=info.time_base, copy_from=info.path)
+    sink.open()
+    while (frame := source.read()) is not None:
+        sink.write(Composite(frame.rgb, frame.pts_ns))
+    sink.close()
+    source.close()
+
+
+@pytest.fixture
+def subtitles(tmp_path: Path) -> Path:
+    path = tmp_path / "texts.srt"
+    path.write_text(SRT)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("source", "sound_codec", "codec", "target"),
+    [
+        (".mp4", "aac", "libx264", ".mp4"),
+        (".mp4", "aac", "libx264", ".mkv"),
+        (".mp4", "aac", "libx264", ".webm"),  # encoded anew as Opus
+        (".mkv", "libopus", "libx264", ".mp4"),
+        (".mkv", "flac", "libx264", ".mov"),  # likewise
+        (".mkv", "libopus", "libx264", ".mov"),  # likewise
+        (".mov", "pcm_s16le", "libx264", ".mp4"),  # encoded anew as AAC
+        (".mov", "pcm_s16le", "libx264", ".mov"),
+        (".ts", "aac", "libx264", ".mp4"),  # starts late, with both streams apart
+        (".avi", "pcm_s16le", "mpeg4", ".mp4"),
+        (".webm", "libopus", "libvpx-vp9", ".mp4"),
+    ],
+)
+def test_sound_stays_in_sync(tmp_path: Path, source: str, sound_codec: str, codec: str, target: str) -> None:
+    original = beep_and_flash(tmp_path / f"in{source}", sound_codec=sound_codec, codec=codec)
+    out = tmp_path / f"out{target}"
+    pass_through(original, out)
+    before = beep_time(original) - flash_time(original)
+    after = beep_time(out) - flash_time(out)
+    assert abs(after - before) <= 0.5 / FPS
+    assert abs(after) <= 1 / FPS
+    with av.open(str(out)) as container:
+        assert container.streams.video[0].frames in (0, 2 * FPS)
+        assert float(container.duration) / av.time_base == pytest.approx(2.0, abs=0.15)
+
+
+def test_sound_packets_are_copied_byte_by_byte(tmp_path: Path) -> None:
+    original = beep_and_flash(tmp_path / "in.mp4")
+    out = tmp_path / "out.mp4"
+    pass_through(original, out)
+    packets = []
+    for path in (original, out):
+        with av.open(str(path)) as container:
+            stream = container.streams.audio[0]
+            packets.append(
+                [(bytes(packet), packet.pts * stream.time_base) for packet in container.demux(stream) if packet.size]
+            )
+    assert len(packets[0]) > 50
+    assert packets[0] == packets[1]
+
+
+def test_metadata_chapters_and_languages_are_kept_but_not_facts_about_the_old_file(tmp_path: Path) -> None:
+    original = beep_and_flash(tmp_path / "in.mp4")
+    out = tmp_path / "out.mkv"
+    pass_through(original, out)
+    with av.open(str(out)) as container:
+        metadata = {key.lower(): value for key, value in container.metadata.items()}
+        assert metadata["title"] == "beep and flash"
+        assert "major_brand" not in metadata
+        assert [chapter["metadata"]["title"] for chapter in container.chapters()] == ["first"]
+        assert container.streams.audio[0].language == "deu"
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "codec"),
+    [
+        (".mkv", ".mkv", "subrip"),
+        (".mkv", ".mp4", "mov_text"),
+        (".mkv", ".mov", "mov_text"),
+        (".mkv", ".webm", "webvtt"),
+    ],
+)
+def test_subtitles_are_copied_or_rewritten(
+    tmp_path: Path, subtitles: Path, source: str, target: str, codec: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    original = beep_and_flash(tmp_path / f"in{source}", subtitles=subtitles)
+    out = tmp_path / f"out{target}"
+    with caplog.at_level(logging.WARNING):
+        pass_through(original, out)
+    with av.open(str(out)) as container:
+        stream = container.streams.subtitles[0]
+        assert stream.codec_context.name in (codec, "srt" if codec == "subrip" else codec)
+        texts = [
+            (round(float(packet.pts * packet.time_base), 2), bytes(packet))
+            for packet in container.demux(stream)
+            if packet.size > 2
+        ]
+    assert [time for time, _ in texts] == [0.2, 0.9]
+    assert b"Hello" in texts[0][1]
+    assert b"Two" in texts[1][1]
+    assert ("encoded anew" in caplog.text) == (codec != "subrip" or target == ".webm")
+
+
+def test_what_cannot_be_carried_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    original = beep_and_flash(tmp_path / "in.mkv")
+    with_font = tmp_path / "font.mkv"
+    with av.open(str(original)) as source, av.open(str(with_font), "w") as target:
+        streams = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}
+        target.add_attachment("font.ttf", "application/x-truetype-font", b"font data")
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                target.mux(packet)
+    with caplog.at_level(logging.WARNING):
+        pass_through(with_font, tmp_path / "out.mp4")
+    assert "its attachment stream is left out" in caplog.text
+
+
+def test_without_sound_nothing_is_added(tmp_path: Path) -> None:
+    original = beep_and_flash(tmp_path / "in.mp4")
+    source = VideoSource(original)
+    source.open()
+    info = source.info
+    sink = VideoSink(tmp_path / "out.mp4", size_wh=info.size_wh, fps=info.fps, time_base=Fraction(1, FPS))
+    sink.open()
+    frame = source.read()
+    assert frame is not None
+    sink.write(Composite(frame.rgb, frame.pts_ns))
+    sink.close()
+    source.close()
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert [stream.type for stream in container.streams] == ["video"]
