@@ -1,12 +1,13 @@
 """Score segmentation models on composites, whose alpha is exact by construction.
 
 Each portrait is put over a scene with its own matte, at 1080 lines; the network sees the composite, and its matte is
-compared with the one that made it, once after plain bilinear upsampling and once after refinement::
+compared with the one that made it: after plain bilinear upsampling, after refinement, and after removal of haze and
+refinement::
 
     python tools/score_mattes.py --portraits ../shared/data/portraits/val --scenes ../shared/data/backgrounds/scenes
 
 Conventions: SAD is the sum of absolute differences of alpha in 0..1, in thousands; gradient is the sum of squared
-differences of the Gaussian gradient magnitude (sigma 1.4), in thousands; band is the mean absolute difference within
+differences of the Gaussian gradient magnitude (sigma 1.4), a pixel; band is the mean absolute difference within
 10 pixels of where the true alpha is undecided, times 1000; IoU at alpha 0.5. Means over pictures.
 """
 
@@ -65,7 +66,7 @@ def score(alpha: U8Array, true: F32Array) -> tuple[float, float, float, float]:
     band = cv2.dilate(undecided, np.ones((21, 21), np.uint8)) > 0
     slope = float(((gradient(found) - gradient(true)) ** 2).sum())
     both, either = ((found > 0.5) & (true > 0.5)).sum(), ((found > 0.5) | (true > 0.5)).sum()
-    return float(error.sum()) / 1e3, slope / 1e3, float(error[band].mean()) * 1e3, float(both / max(1, either))
+    return float(error.sum()) / 1e3, slope, float(error[band].mean()) * 1e3, float(both / max(1, either))
 
 
 def main() -> None:
@@ -82,8 +83,14 @@ def main() -> None:
     print("| model | upsampling | SAD | gradient | band | IoU mean | IoU worst | CPU ms |")
     print("|---|---|---|---|---|---|---|---|")
     for name in options.models:
-        for refine in (False, True):
-            segmenter = make_segmenter(name, matte_filter=None, refine=refine)
+        for way, refine, clear in (
+            ("bilinear", False, False),
+            ("refined", True, False),
+            ("cleared, refined", True, True),
+        ):
+            if clear and not MATTE_MODELS[name].clear:
+                continue
+            segmenter = make_segmenter(name, matte_filter=None, refine=refine, clear=clear)
             segmenter.open()
             rows, spent = [], 0.0
             for rgb, true in pairs:
@@ -91,13 +98,12 @@ def main() -> None:
                 for repeat in range(_WARM_UP_FRAMES if name == "rvm" else 1):
                     started = time.process_time()
                     frame = segmenter.segment(Frame(rgb, repeat))
-                    spent += time.process_time() - started if repeat == 0 else 0.0
+                    spent += (time.process_time() - started) if repeat == 0 else 0.0
                 rows.append(score(frame.require_alpha(), true))
             segmenter.close()
             mean, worst = np.mean(rows, axis=0), min(row[3] for row in rows)
-            way = "refined" if refine else "bilinear"
             print(
-                f"| {name} | {way} | {mean[0]:.1f} | {mean[1]:.2f} | {mean[2]:.0f} | {mean[3]:.3f} | {worst:.2f} "
+                f"| {name} | {way} | {mean[0]:.1f} | {mean[1]:.0f} | {mean[2]:.0f} | {mean[3]:.3f} | {worst:.2f} "
                 f"| {spent / len(pairs) * 1e3:.1f} |",
                 flush=True,
             )

@@ -9,6 +9,7 @@ from pathlib import Path
 from livecomp.errors import ConfigError
 from livecomp.segment import MatteFilter, MatteModel
 from livecomp.segment.chroma import ChromaKey
+from livecomp.segment.haze import HazeRemover
 from livecomp.segment.mediapipe_tasks import MediaPipeMatte
 from livecomp.segment.refine import GuidedRefiner
 from livecomp.segment.rvm import RvmMatte
@@ -47,12 +48,14 @@ class MatteModelEntry:
         make: Its constructor.
         steady: Whether its mattes flicker and should be steadied over time.
         refine: Whether its mattes are small and should follow the edges of the picture.
+        clear: Whether its mattes have haze that should be removed.
         needs: What has to be installed first; empty for nothing.
     """
 
     make: Callable[[MatteOptions], MatteModel]
     steady: bool
     refine: bool
+    clear: bool
     needs: str = ""
 
 
@@ -61,31 +64,39 @@ MATTE_MODELS: dict[str, MatteModelEntry] = {
         lambda options: SelfieMatte("general", backend=options.backend, threads=options.threads),
         steady=True,
         refine=True,
+        clear=True,
     ),
     "landscape": MatteModelEntry(
         lambda options: SelfieMatte("landscape", backend=options.backend, threads=options.threads),
         steady=True,
         refine=True,
+        clear=True,
     ),
     "both": MatteModelEntry(
-        lambda options: MeanMatte(backend=options.backend, threads=options.threads), steady=True, refine=True
+        lambda options: MeanMatte(backend=options.backend, threads=options.threads),
+        steady=True,
+        refine=True,
+        clear=True,
     ),
     "rvm": MatteModelEntry(
         lambda options: RvmMatte(backend=options.backend, threads=options.threads),
         steady=False,
         refine=True,
+        clear=False,
         needs="livecomp setup rvm",
     ),
     "mediapipe": MatteModelEntry(
         lambda options: MediaPipeMatte(options.model_file),
         steady=True,
         refine=True,
+        clear=True,
         needs="the extra 'mediapipe' and a model file",
     ),
     "chroma": MatteModelEntry(
         lambda options: ChromaKey(key_rgb=options.key_rgb, tolerance=options.tolerance, softness=options.softness),
         steady=False,
         refine=False,
+        clear=False,
     ),
 }
 """Name -> matte model."""
@@ -96,6 +107,7 @@ def make_segmenter(
     *,
     matte_filter: MatteFilter | None,
     refine: bool = True,
+    clear: bool = True,
     backend: str = "auto",
     threads: int = 1,
     model_file: Path | None = None,
@@ -109,6 +121,7 @@ def make_segmenter(
         name: A name in `MATTE_MODELS`.
         matte_filter: Steadies the mattes of models that see single pictures; the others do without.
         refine: Whether small mattes follow the edges of the picture, or are upsampled plainly.
+        clear: Whether half-transparent surroundings of the person are removed, where a model gives them.
         backend: As in `MatteOptions`, and so are the following.
         threads: Upper bound on the threads each engine uses.
         model_file: A .tflite file for `mediapipe`.
@@ -128,4 +141,5 @@ def make_segmenter(
         model,
         matte_filter=matte_filter if entry.steady else None,
         refiner=GuidedRefiner() if refine and entry.refine else None,
+        haze_remover=HazeRemover() if clear and entry.clear else None,
     )

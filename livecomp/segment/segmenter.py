@@ -1,4 +1,4 @@
-"""The segmenter of the pipeline: a small matte is predicted, judged, steadied and refined to full size."""
+"""The segmenter of the pipeline: a small matte is predicted, judged, steadied, cleared and refined."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from livecomp.errors import LiveCompError, MatteError
 from livecomp.frame import Frame, U8Array, freeze
 from livecomp.segment import MatteFilter, MatteModel
 from livecomp.segment.check import MatteCheck
+from livecomp.segment.haze import HazeRemover
 
 __all__ = ["PersonSegmenter", "Refiner", "upsample"]
 
@@ -43,11 +44,20 @@ class PersonSegmenter:
         model: Predicts the small matte; opened and closed here.
         matte_filter: Steadies small mattes over time; None for none.
         refiner: Brings the matte to full size; None for plain bilinear upsampling, as for mattes of full size.
+        haze_remover: Takes away half-transparent surroundings of the person; None for none.
     """
 
-    def __init__(self, model: MatteModel, *, matte_filter: MatteFilter | None, refiner: Refiner | None) -> None:
+    def __init__(
+        self,
+        model: MatteModel,
+        *,
+        matte_filter: MatteFilter | None,
+        refiner: Refiner | None,
+        haze_remover: HazeRemover | None = None,
+    ) -> None:
         self._model = model
         self._filter = matte_filter
+        self._haze_remover = haze_remover
         self._refiner = refiner
         self._check = MatteCheck()
         self._size_wh: tuple[int, int] | None = None
@@ -84,6 +94,8 @@ class PersonSegmenter:
             raise MatteError(f"no matte at {frame.pts_ns / 1e9:.3f} s from {self.name!r}: {kind}{error}") from error
         if self._filter is not None:
             matte = self._filter.update(matte, frame.pts_ns)
+        if self._haze_remover is not None:
+            matte = self._haze_remover.remove(matte)
         alpha = upsample(matte, frame.size_wh) if self._refiner is None else self._refiner.refine(matte, rgb)
         return frame.with_alpha(alpha)
 
@@ -93,6 +105,8 @@ class PersonSegmenter:
         self._check.reset()
         if self._filter is not None:
             self._filter.reset()
+        if self._haze_remover is not None:
+            self._haze_remover.reset()
 
     def close(self) -> None:
         """Release the model; harmless when repeated."""
