@@ -29,4 +29,4 @@ class TensorError(EngineError, TypeError):
 
 
 class InferenceError(EngineError):
-    """The backend failed while running."""
+    """The backend failed while running, or gave values that are not finite."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol, Self
 
 from engine.spec import ModelSpec, TensorMap
@@ -14,7 +15,7 @@ class Runner(Protocol):
 
     @property
     def name(self) -> str:
-        """The backend's name."""
+        """The name of the backend that runs the model now."""
         ...
 
     @property
@@ -22,12 +23,18 @@ class Runner(Protocol):
         """What the model takes and gives; known once it is open."""
         ...
 
+    @property
+    def report(self) -> Mapping[str, str]:
+        """What really runs, once it is open: backend, version, device, precision, ..."""
+        ...
+
     def open(self) -> None:
-        """Load the model; harmless when repeated.
+        """Load the model and run it on example inputs, so that the first real run is no slower; harmless when repeated.
 
         Raises:
             ModelFileError: The file is missing, damaged or not understood.
             BackendError: The backend is not installed or cannot run here.
+            InferenceError: The backend failed on the example inputs.
         """
         ...
 
@@ -35,14 +42,14 @@ class Runner(Protocol):
         """Run the model once.
 
         Args:
-            feed: One array an input, by name; left as they are, and not kept.
+            feed: One array an input, by name; left as they are, and not kept. They need not be contiguous.
 
         Returns:
             One array an output, by name; new arrays, the caller's to keep.
 
         Raises:
-            TensorError: The feed does not fit the model.
-            InferenceError: The backend failed.
+            TensorError: The feed does not fit the model, or holds NaN or infinity.
+            InferenceError: The backend failed, or gave values that are not finite.
         """
         ...
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import TensorError
+from engine.errors import InferenceError, TensorError
 
-__all__ = ["ModelSpec", "TensorMap", "TensorSpec"]
+__all__ = ["ModelSpec", "TensorMap", "TensorSpec", "is_finite"]
 
 TensorMap = dict[str, NDArray[Any]]
 
@@ -52,11 +52,26 @@ class ModelSpec:
     outputs: tuple[TensorSpec, ...]
     metadata: Mapping[str, str] = field(default_factory=dict)
 
+    def example_feed(self, seed: int = 0) -> TensorMap:
+        """Inputs that fit: floats uniform in 0..1, integers zero; sides of any length are 1.
+
+        Args:
+            seed: Of the random numbers.
+        """
+        rng = np.random.default_rng(seed)
+        feed: TensorMap = {}
+        for spec in self.inputs:
+            shape = tuple(1 if side is None else side for side in spec.shape)
+            values = rng.random(shape) if np.issubdtype(spec.dtype, np.floating) else np.zeros(shape)
+            feed[spec.name] = values.astype(spec.dtype)
+        return feed
+
     def check_inputs(self, feed: Mapping[str, object]) -> None:
         """Compare a feed with the inputs.
 
         Raises:
-            TensorError: A name is missing or unknown, or an array has another dtype or shape; shows both sides.
+            TensorError: A name is missing or unknown, an array has another dtype or shape, or holds NaN or infinity;
+                shows both sides.
         """
         expected = {spec.name: spec for spec in self.inputs}
         if feed.keys() != expected.keys():
@@ -66,3 +81,31 @@ class ModelSpec:
             if not spec.accepts(array):
                 got = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
                 raise TensorError(f"expected {spec}, received {got}")
+            if not is_finite(array):
+                raise TensorError(f"expected finite values in {spec}, received {_count_bad(array)} that are not")
+
+    def check_outputs(self, values: Mapping[str, NDArray[Any]]) -> None:
+        """Look for values that no later stage may see.
+
+        Raises:
+            InferenceError: An output holds NaN or infinity.
+        """
+        for name, array in values.items():
+            if not is_finite(array):
+                raise InferenceError(f"output {name!r} has {_count_bad(array)} values that are not finite")
+
+
+def is_finite(array: object) -> bool:
+    """Whether an array holds neither NaN nor infinity; true of integers.
+
+    The sum of an array is finite only if its values are, unless it overflows: one fast pass in nearly all cases.
+    """
+    if not isinstance(array, np.ndarray) or not np.issubdtype(array.dtype, np.floating):
+        return True
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = np.add.reduce(array, axis=None, dtype=np.float64 if array.dtype == np.float64 else np.float32)
+    return bool(np.isfinite(total)) or bool(np.isfinite(array).all())
+
+
+def _count_bad(array: object) -> str:
+    return f"{int((~np.isfinite(np.asarray(array))).sum())} of {np.asarray(array).size}"

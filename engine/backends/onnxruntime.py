@@ -1,16 +1,24 @@
-"""ONNX Runtime on the CPU: runs everywhere, and is what every other backend is compared with."""
+"""ONNX Runtime: on the CPU it runs everywhere and is what others are compared with; on a GPU through its providers.
+
+Each provider is a backend of its own, so that the CPU never stands in for a GPU in silence.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Self
+from collections.abc import Mapping
+from functools import partial
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
-from engine.errors import BackendError, InferenceError, ModelFileError
+from engine.backend import Backend, Options, Probe
+from engine.errors import BackendError, ModelFileError
+from engine.machine import cpu_name
+from engine.model_file import ModelFile
 from engine.spec import ModelSpec, TensorMap, TensorSpec
 
-__all__ = ["OnnxRuntimeRunner"]
+__all__ = ["BACKENDS"]
 
 _DTYPES = {
     "tensor(float)": np.float32,
@@ -18,87 +26,95 @@ _DTYPES = {
     "tensor(double)": np.float64,
     "tensor(int64)": np.int64,
     "tensor(int32)": np.int32,
+    "tensor(int8)": np.int8,
     "tensor(uint8)": np.uint8,
     "tensor(bool)": np.bool_,
 }
 
+_CPU = "CPUExecutionProvider"
 
-class OnnxRuntimeRunner:
-    """A model in ONNX Runtime.
 
-    Args:
-        path: The ONNX file.
-        threads: Threads for one operator; operators run one after the other.
-    """
+class _OnnxRuntimeProgram:
+    """A session; see `Program`."""
 
-    name = "onnxruntime"
-
-    def __init__(self, path: Path, *, threads: int = 1) -> None:
-        self._path = path
-        self._threads = threads
-        self._session: Any = None
-        self._spec: ModelSpec | None = None
-        self._output_names: list[str] = []
-
-    @property
-    def spec(self) -> ModelSpec:
-        """What the model takes and gives."""
-        if self._spec is None:
-            raise InferenceError(f"{self._path.name} is not open")
-        return self._spec
-
-    def open(self) -> None:
-        """See `Runner.open`."""
-        if self._session is not None:
-            return
-        try:
-            import onnxruntime as ort
-        except ImportError as error:
-            raise BackendError(f"onnxruntime cannot be imported: {error}") from error
-        if not self._path.is_file():
-            raise ModelFileError(f"there is no model at {self._path}")
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        try:
-            session = ort.InferenceSession(str(self._path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the boundary of foreign code, which has no common base class
-            raise ModelFileError(f"{self._path} cannot be loaded by onnxruntime: {error}") from error
-        self._spec = ModelSpec(
-            inputs=tuple(_tensor_spec(node) for node in session.get_inputs()),
-            outputs=tuple(_tensor_spec(node) for node in session.get_outputs()),
-            metadata=dict(session.get_modelmeta().custom_metadata_map),
-        )
-        self._output_names = [spec.name for spec in self._spec.outputs]
+    def __init__(self, session: Any, spec: ModelSpec, report: Mapping[str, str]) -> None:  # noqa: ANN401 - untyped
         self._session = session
+        self.spec = spec
+        self.report = report
+        self._names = [output.name for output in spec.outputs]
 
-    def infer(self, feed: TensorMap) -> TensorMap:
-        """See `Runner.infer`."""
-        self.spec.check_inputs(feed)
-        try:
-            values = self._session.run(self._output_names, feed)
-        except Exception as error:  # the boundary of foreign code
-            raise InferenceError(f"onnxruntime failed on {self._path.name}: {error}") from error
-        return dict(zip(self._output_names, values, strict=True))
+    def run(self, feed: TensorMap) -> TensorMap:
+        """See `Program.run`."""
+        return dict(zip(self._names, self._session.run(self._names, feed), strict=True))
 
     def close(self) -> None:
-        """See `Runner.close`."""
+        """See `Program.close`."""
         self._session = None
-        self._spec = None
-
-    def __enter__(self) -> Self:
-        self.open()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
 
-def _tensor_spec(node: Any) -> TensorSpec:  # noqa: ANN401 - onnxruntime ships no types
+def _import() -> ModuleType:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise BackendError(f"onnxruntime cannot be imported ({error}); install the package onnxruntime") from error
+    module: ModuleType = onnxruntime
+    return module
+
+
+def _probe(provider: str) -> Probe:
+    ort = _import()
+    known = ort.get_available_providers()
+    if provider not in known:
+        raise BackendError(f"this onnxruntime was built without {provider}; it has {', '.join(known)}")
+    return Probe(ort.__version__, cpu_name() if provider == _CPU else provider, ("fp32",))
+
+
+def _load(provider: str, model: ModelFile, options: Options) -> _OnnxRuntimeProgram:
+    probe = _probe(provider)
+    ort = _import()
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = options.threads
+    settings.inter_op_num_threads = 1
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    settings.log_severity_level = 4
+    try:
+        session = ort.InferenceSession(model.data, settings, providers=[provider])
+    except Exception as error:  # the boundary of foreign code, whose errors have no common base class
+        raise ModelFileError(f"{model.path} cannot be loaded by onnxruntime: {error}") from error
+    running = session.get_providers()[0]
+    if running != provider:
+        raise BackendError(f"onnxruntime could not start {provider} and would have run on {running}")
+    spec = ModelSpec(
+        inputs=tuple(_tensor_spec(node, options) for node in session.get_inputs()),
+        outputs=tuple(_tensor_spec(node, Options()) for node in session.get_outputs()),
+        metadata=dict(session.get_modelmeta().custom_metadata_map),
+    )
+    report = {"version": probe.version, "device": probe.device, "precision": "fp32", "provider": running}
+    return _OnnxRuntimeProgram(session, spec, report | {"threads": str(options.threads)})
+
+
+def _tensor_spec(node: Any, options: Options) -> TensorSpec:  # noqa: ANN401 - onnxruntime ships no types
     dtype = _DTYPES.get(node.type)
     if dtype is None:
         raise ModelFileError(f"{node.name} has the element type {node.type}; known are {', '.join(_DTYPES)}")
-    shape = tuple(side if isinstance(side, int) else None for side in node.shape)
+    shape = options.shapes.get(node.name) or tuple(side if isinstance(side, int) else None for side in node.shape)
     return TensorSpec(node.name, np.dtype(dtype), shape)
+
+
+def _backend(name: str, package: str, provider: str) -> Backend:
+    return Backend(
+        name=name,
+        package=package,
+        install=f"pip install {package}",
+        precisions=("fp32",),
+        probe=partial(_probe, provider),
+        load=partial(_load, provider),
+    )
+
+
+BACKENDS: dict[str, Backend] = {
+    "onnxruntime": _backend("onnxruntime", "onnxruntime", _CPU),
+    "onnxruntime_cuda": _backend("onnxruntime_cuda", "onnxruntime-gpu", "CUDAExecutionProvider"),
+    "onnxruntime_directml": _backend("onnxruntime_directml", "onnxruntime-directml", "DmlExecutionProvider"),
+    "onnxruntime_coreml": _backend("onnxruntime_coreml", "onnxruntime", "CoreMLExecutionProvider"),
+}
