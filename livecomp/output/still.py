@@ -31,6 +31,7 @@ class StillSink:
             raise OutputError(f"{self._path}: expected a picture's suffix ({known})")
         if not self._path.parent.is_dir():
             raise OutputError(f"cannot write {self._path}: there is no folder {self._path.parent}")
+        self._rgb = None
         self._open = True
 
     def write(self, composite: Composite) -> None:

@@ -95,6 +95,7 @@ class VideoSink:
             raise OutputError(f"{self._path}: expected a video's suffix ({known}), received {suffix or 'none'!r}")
         if self._path.is_dir():
             raise OutputError(f"cannot write {self._path}: it is a folder")
+        self._last_pts = None
         try:
             self._container = av.open(url_from_path(self._partial), "w", container_options=_CONTAINER_OPTIONS[suffix])
             self._stream = self._add_stream(self._container, "libvpx-vp9" if suffix == ".webm" else "libx264")

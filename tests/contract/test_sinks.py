@@ -1,0 +1,110 @@
+"""What every sink promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from livecomp.errors import ContractError
+from livecomp.frame import Composite, Frame, freeze
+from livecomp.output import Sink
+from livecomp.output.memory import MemorySink
+from livecomp.output.still import StillSink
+from livecomp.output.video import VideoSink
+from tests.livecomp.clips import composite
+
+SinkMaker = Callable[[Path], Sink]
+
+
+def _video(suffix: str) -> SinkMaker:
+    return lambda folder: VideoSink(
+        folder / f"out{suffix}", size_wh=(64, 48), fps=Fraction(25), time_base=Fraction(1, 25)
+    )
+
+
+SINKS: dict[str, SinkMaker] = {
+    "memory": lambda folder: MemorySink(),
+    "still": lambda folder: StillSink(folder / "out.png"),
+    "mp4": _video(".mp4"),
+    "mkv": _video(".mkv"),
+    "webm": _video(".webm"),
+}
+
+
+@pytest.fixture(params=SINKS)
+def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Sink:
+    return SINKS[request.param](tmp_path)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Frame(composite(0).rgb, 0),
+        Frame(composite(0).rgb, 0, freeze(np.zeros((48, 64), np.uint8))),
+        composite(0).rgb,
+        None,
+    ],
+)
+def test_nothing_but_a_composite_is_taken(sink: Sink, value: object, tmp_path: Path) -> None:
+    sink.open()
+    with pytest.raises(ContractError, match="takes a Composite and nothing else"):
+        sink.write(value)  # type: ignore[arg-type]
+    sink.abort()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_changed_size_is_refused(sink: Sink) -> None:
+    sink.open()
+    sink.write(composite(0))
+    with pytest.raises(ContractError):
+        sink.write(composite(1, (66, 48)))
+    sink.abort()
+
+
+def test_constructors_only_store(tmp_path: Path) -> None:
+    for make in SINKS.values():
+        make(tmp_path / "missing folder")
+
+
+def test_one_picture_through_and_close_is_idempotent(sink: Sink, tmp_path: Path) -> None:
+    sink.open()
+    sink.write(composite(5))
+    sink.close()
+    sink.close()
+    sink.abort()
+    if isinstance(sink, MemorySink):
+        return
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_abort_leaves_nothing_and_close_after_it_is_harmless(sink: Sink, tmp_path: Path) -> None:
+    sink.open()
+    sink.write(composite(5))
+    sink.abort()
+    sink.abort()
+    sink.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_abort_and_close_before_open_are_harmless(sink: Sink, tmp_path: Path) -> None:
+    sink.abort()
+    sink.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sink_can_be_used_again(sink: Sink, tmp_path: Path) -> None:
+    for _ in range(2):
+        sink.open()
+        sink.write(composite(0))
+        sink.close()
+    assert len(list(tmp_path.iterdir())) == (not isinstance(sink, MemorySink))
+
+
+def test_slates_are_taken(sink: Sink) -> None:
+    sink.open()
+    sink.write(Composite(composite(5).rgb, 0, "slate"))
+    sink.close()

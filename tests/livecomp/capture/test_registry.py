@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from livecomp.capture.demo import DemoSource
+from livecomp.capture.registry import open_source
+from livecomp.capture.still import StillSource
+from livecomp.capture.synthetic import SyntheticSource
+from livecomp.capture.video import VideoSource
+from livecomp.errors import InputError
+from livecomp.media.image import write_image
+from tests.livecomp.clips import numbered_picture
+
+
+def test_names_and_paths_find_their_source(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.PNG".lower(), numbered_picture(1))
+    (tmp_path / "b.mp4").touch()
+    (tmp_path / "noext").touch()
+    assert isinstance(open_source("demo"), DemoSource)
+    assert isinstance(open_source("synthetic"), SyntheticSource)
+    assert isinstance(open_source(tmp_path / "a.png"), StillSource)
+    assert isinstance(open_source(str(tmp_path / "b.mp4")), VideoSource)
+    assert isinstance(open_source(tmp_path / "noext"), VideoSource)
+
+
+def test_a_file_comes_before_a_built_in_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "demo").touch()
+    monkeypatch.chdir(tmp_path)
+    assert isinstance(open_source("demo"), VideoSource)
+
+
+def test_unknown_names_list_what_is_known(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no file .*nothing\.mp4; expected .*'demo' or 'synthetic'"):
+        open_source(tmp_path / "nothing.mp4")
+
+
+def test_heif_pictures_are_refused_with_advice(tmp_path: Path) -> None:
+    path = tmp_path / "phone.heic"
+    path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0\0\0\x08mdat" + bytes(100))
+    source = open_source(path)
+    with pytest.raises(InputError):
+        source.open()
+    source.close()
