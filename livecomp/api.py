@@ -30,7 +30,7 @@ from livecomp.output.video import VideoSink
 from livecomp.pipeline import BesidePicker, Output, Pipeline, run_offline
 from livecomp.stats import StageSummary
 
-__all__ = ["DEFAULT_MODEL", "ProcessReport", "harmonize", "harmonize_file", "harmonize_folder", "process"]
+__all__ = ["DEFAULT_MODEL", "ProcessReport", "harmonize", "harmonize_file", "harmonize_folder", "make_folder", "process"]
 
 Progress = Callable[[int, int | None], None]
 
@@ -78,7 +78,7 @@ def harmonize(
     small, small_alpha = make_input(frame.rgb, frame.rgb, frame.require_alpha(), harmonizer.input_size)
     correction = harmonizer.predict(small, small_alpha)
     compositor = FusedCompositor(
-        color_strength=color_strength, shading_strength=shading_strength, light_wrap=0.0, decontaminate=False
+        color_strength=color_strength, shading_strength=shading_strength, threads=1
     )
     return compositor.compose(frame, frame.rgb, correction).rgb.copy()
 
@@ -176,7 +176,7 @@ def _process_folder(
 ) -> ProcessReport:
     """Every picture on its own, with filters started anew; one that fails is named in the report, the others go on."""
     pictures = _pictures(folder)
-    _make_folder(target)
+    make_folder(target)
     frames, failed = 0, []
     start_ns = time.monotonic_ns()
     for done, picture in enumerate(pictures, 1):
@@ -244,7 +244,7 @@ def harmonize_folder(
     """
     mask_by_stem = {path.stem: path for path in _pictures(masks)}
     pictures = _pictures(composites)
-    _make_folder(output)
+    make_folder(output)
     failed: list[tuple[Path, LiveCompError]] = []
     for done, picture in enumerate(pictures, 1):
         try:
@@ -311,7 +311,12 @@ def _pictures(folder: Path) -> list[Path]:
     return found
 
 
-def _make_folder(path: Path) -> None:
+def make_folder(path: Path) -> None:
+    """Make a folder for results, unless it is there.
+
+    Raises:
+        OutputError: It cannot be made.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

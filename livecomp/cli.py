@@ -178,14 +178,18 @@ def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("livecomp-demo"),
     background: Annotated[str, typer.Option("--background", "-b", help="Another scene than the built-in one.")] = "demo",
     model: _Model = None,
+    segmenter: Annotated[str, typer.Option(help="Matte model; see process.")] = "landscape",
     yes: _Yes = False,
 ) -> None:
-    """Harmonize the built-in portrait into the built-in scene: demo.mp4, before-after.mp4 and before-after.png."""
+    """Harmonize the built-in portrait into the built-in scene: demo.mp4 and before-after.png.
+
+    The matte model is "landscape", since "general" takes the wall beside the helmet's ring for hair now and then.
+    """
     from livecomp import api
     from livecomp.config import Config
 
-    config = Config.from_options({"harmonize": {"model": model}})
-    output.mkdir(parents=True, exist_ok=True)
+    config = Config.from_options({"harmonize": {"model": model}, "segment": {"model": segmenter}})
+    api.make_folder(output)
     with _progress("demo") as progress:
         report = api.process(
             "demo",
@@ -249,20 +253,15 @@ def models(
 
     entries = list_models()
     if as_json:
-        typer.echo(json.dumps([entry.as_dict() for entry in entries], indent=2))
+        typer.echo(json.dumps([{"name": entry.name, "path": str(entry.path), **asdict(entry.spec)} for entry in entries]))
         return
     table = Table(box=None, pad_edge=False)
     for heading in ("model", "for", "installed", "licence", "MB", "SHA-256"):
         table.add_column(heading, justify="right" if heading == "MB" else "left", overflow="fold")
     for entry in entries:
-        table.add_row(
-            entry.name,
-            entry.purpose,
-            "yes" if entry.installed else entry.how_to_install,
-            entry.licence,
-            f"{entry.bytes / 1e6:.1f}",
-            entry.sha256[:16],
-        )
+        spec = entry.spec
+        installed = "yes" if entry.path else f"no: {spec.install}"
+        table.add_row(entry.name, spec.purpose, installed, spec.licence, f"{spec.size / 1e6:.1f}", spec.sha256[:16])
     _out.print(table)
 
 

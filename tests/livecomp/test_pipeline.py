@@ -72,15 +72,14 @@ def test_the_scene_is_shown_where_nobody_is() -> None:
 
 
 def test_a_cut_starts_the_filters_anew() -> None:
-    segmenter, smoother = FakeSegmenter(), FakeSmoother()
-    segmenter_any_size = FakeSegmenter(lambda frame: frame.with_alpha(np.full(frame.rgb.shape[:2], 9, np.uint8)))
-    del segmenter
-    with Pipeline(fake_stages(segmenter=segmenter_any_size, smoother=smoother)) as pipeline:
+    smoother = FakeSmoother()
+    segmenter = FakeSegmenter(lambda frame: frame.with_alpha(np.full(frame.rgb.shape[:2], 9, np.uint8)))
+    with Pipeline(fake_stages(segmenter=segmenter, smoother=smoother)) as pipeline:
         rng = np.random.default_rng(0)
         blocks = [rng.integers(0, 256, (4, 4, 3), np.uint8).repeat(16, 0).repeat(16, 1) for _ in range(2)]
         for index, picture in enumerate([blocks[0], blocks[0], blocks[1], blocks[1]]):
             pipeline.process(Frame(freeze(picture.copy()), index))
-    assert segmenter_any_size.resets == 1
+    assert segmenter.resets == 1
     assert smoother.resets == 1
 
 

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import itertools
+
+import cv2
+import numpy as np
+import pytest
+
+from livecomp.composite.fused import FusedCompositor
+from livecomp.composite.reference import ReferenceCompositor
+from livecomp.correction import Correction
+from livecomp.errors import ContractError, MatteError
+from livecomp.frame import Frame, freeze
+
+SIZES = [(1, 1), (3, 5), (64, 33), (179, 321), (241, 640)]
+OPTIONS = [
+    {"light_wrap": wrap, "decontaminate": clean, "linear_light": linear}
+    for wrap, clean, linear in itertools.product((0.0, 0.6), (False, True), (False, True))
+] + [{"color_strength": 0.4, "shading_strength": 0.7}]
+
+
+def random_picture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    return freeze(rng.integers(0, 256, (height, width, 3), np.uint8))
+
+
+def soft_alpha(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """All kinds of alpha: flat 0, flat 255 and ramps between them."""
+    noise = cv2.GaussianBlur(rng.random((height, width), np.float32), (0, 0), max(0.5, height / 30))
+    spread = (noise - noise.mean()) / max(float(noise.std()), 1e-6)
+    return np.clip(127 + 180 * spread, 0, 255).astype(np.uint8)
+
+
+def random_correction(rng: np.random.Generator) -> Correction:
+    return Correction(
+        matrix=(np.eye(3) + rng.normal(0, 0.2, (3, 3))).astype(np.float32),
+        curves=np.sort(rng.random((3, 32)), axis=1).astype(np.float32),
+        log_gain=rng.uniform(-0.9, 0.9, (16, 16)).astype(np.float32),
+    )
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> int:
+    return int(np.abs(a.astype(int) - b.astype(int)).max())
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_agrees_with_the_reference_within_one_level(size: tuple[int, int], options: dict[str, object]) -> None:
+    rng = np.random.default_rng(sum(size))
+    frame = Frame(random_picture(rng, *size), 0).with_alpha(soft_alpha(rng, *size))
+    scene, correction = random_picture(rng, *size), random_correction(rng)
+    fast = FusedCompositor(**options)  # type: ignore[arg-type]
+    slow = ReferenceCompositor(**options)  # type: ignore[arg-type]
+    assert difference(fast.compose(frame, scene, correction).rgb, slow.compose(frame, scene, correction).rgb) <= 1
+
+
+@pytest.mark.parametrize("compositor", [FusedCompositor, ReferenceCompositor])
+def test_identity_gives_the_frame_where_opaque_and_the_scene_where_empty(compositor: type) -> None:
+    rng = np.random.default_rng(3)
+    alpha = np.where(rng.random((90, 77)) > 0.5, 255, 0).astype(np.uint8)
+    frame = Frame(random_picture(rng, 90, 77), 9).with_alpha(alpha)
+    scene = random_picture(rng, 90, 77)
+    shown = compositor(linear_light=True).compose(frame, scene, Correction.identity())
+    assert shown.pts_ns == 9
+    np.testing.assert_array_equal(shown.rgb, np.where(alpha[..., None] == 255, frame.rgb, scene))
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_the_room_leaves_no_trace_where_nobody_stands(options: dict[str, object]) -> None:
+    rng = np.random.default_rng(5)
+    alpha = soft_alpha(rng, 180, 320)
+    person, scene, correction = random_picture(rng, 180, 320), random_picture(rng, 180, 320), random_correction(rng)
+    compositor = FusedCompositor(**options)  # type: ignore[arg-type]
+    for room in ((255, 0, 255), (0, 255, 0)):
+        rgb = freeze(np.where(alpha[..., None] == 0, np.uint8(room), person).astype(np.uint8))
+        shown = compositor.compose(Frame(rgb, 0).with_alpha(alpha.copy()), scene, correction).rgb
+        np.testing.assert_array_equal(shown[alpha == 0], scene[alpha == 0])
+
+
+def test_decontamination_takes_the_room_out_of_the_edge() -> None:
+    """A grey person before a magenta wall, blurred as by a lens: over a grey scene, no magenta rim may remain."""
+    alpha = np.zeros((180, 320), np.uint8)
+    cv2.circle(alpha, (160, 90), 60, 255, -1)
+    alpha = cv2.GaussianBlur(alpha, (0, 0), 3)
+    share = alpha[..., None] / 255
+    rgb = freeze(np.round(share * 120 + (1 - share) * np.float32([255, 0, 255])).astype(np.uint8))
+    scene = freeze(np.full((180, 320, 3), 120, np.uint8))
+    frame = Frame(rgb, 0).with_alpha(alpha)
+
+    def rim(decontaminate: bool) -> float:
+        shown = FusedCompositor(decontaminate=decontaminate).compose(frame, scene, Correction.identity()).rgb
+        return float(np.abs(shown.astype(int) - 120).max())
+
+    assert rim(False) > 25
+    assert rim(True) < 6
+
+
+def test_light_wrap_brightens_the_edge_and_spares_the_middle() -> None:
+    alpha = np.zeros((180, 320), np.uint8)
+    cv2.circle(alpha, (160, 90), 70, 255, -1)
+    frame = Frame(freeze(np.full((180, 320, 3), 40, np.uint8)), 0).with_alpha(alpha)
+    scene = freeze(np.full((180, 320, 3), 240, np.uint8))
+    shown = FusedCompositor(light_wrap=0.5).compose(frame, scene, Correction.identity()).rgb
+    assert shown[90, 160].tolist() == [40, 40, 40]
+    assert shown[90, 92].min() > 60
+
+
+def test_threads_do_not_change_a_pixel_and_end_with_close() -> None:
+    rng = np.random.default_rng(1)
+    frame = Frame(random_picture(rng, 300, 200), 0).with_alpha(soft_alpha(rng, 300, 200))
+    scene, correction = random_picture(rng, 300, 200), random_correction(rng)
+    compositor = FusedCompositor(light_wrap=0.4, decontaminate=True, threads=3)
+    alone = compositor.compose(frame, scene, correction).rgb
+    compositor.open()
+    together = compositor.compose(frame, scene, correction).rgb
+    compositor.close()
+    compositor.close()
+    np.testing.assert_array_equal(alone, together)
+
+
+def test_results_are_arrays_of_their_own() -> None:
+    rng = np.random.default_rng(2)
+    frame = Frame(random_picture(rng, 70, 50), 0).with_alpha(soft_alpha(rng, 70, 50))
+    compositor = FusedCompositor()
+    first = compositor.compose(frame, random_picture(rng, 70, 50), Correction.identity())
+    kept = first.rgb.copy()
+    compositor.compose(frame, random_picture(rng, 70, 50), Correction.identity())
+    np.testing.assert_array_equal(first.rgb, kept)
+
+
+@pytest.mark.parametrize("compositor", [FusedCompositor, ReferenceCompositor])
+def test_no_matte_and_a_background_of_another_size_are_refused(compositor: type) -> None:
+    rng = np.random.default_rng(4)
+    frame = Frame(random_picture(rng, 8, 9), 0)
+    with pytest.raises(MatteError):
+        compositor().compose(frame, random_picture(rng, 8, 9), Correction.identity())
+    with pytest.raises(ContractError, match=r"expected a background of \(8, 9, 3\)"):
+        compositor().compose(
+            frame.with_alpha(np.zeros((8, 9), np.uint8)), random_picture(rng, 9, 8), Correction.identity()
+        )

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from livecomp.harmonizers.lowres import make_input
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (37, 91), (720, 1280), (1281, 723)])
+def test_sizes_and_ends(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, 256, (*shape, 3), np.uint8)
+    scene = np.full((*shape, 3), 77, np.uint8)
+    composite, alpha = make_input(rgb, scene, np.zeros(shape, np.uint8), 32)
+    assert composite.shape == (32, 32, 3)
+    assert alpha.shape == (32, 32)
+    assert not alpha.any()
+    assert np.abs(composite.astype(int) - 77).max() <= 1
+    composite, alpha = make_input(scene, rgb, np.full(shape, 255, np.uint8), 32)
+    assert (alpha == 255).all()
+    assert np.abs(composite.astype(int) - 77).max() <= 1
+
+
+def test_it_is_close_to_blending_at_full_size_and_averaging() -> None:
+    rng = np.random.default_rng(1)
+    smooth = lambda: np.kron(rng.integers(0, 256, (9, 16, 3)), np.ones((80, 80, 1))).astype(np.uint8)  # noqa: E731
+    rgb, scene = smooth(), smooth()
+    alpha = np.zeros((720, 1280), np.uint8)
+    alpha[200:, 300:900] = 255
+    composite, _ = make_input(rgb, scene, alpha, 64)
+    full = np.where(alpha[..., None] > 0, rgb, scene).astype(np.float32)
+    expected = cv2.resize(full, (64, 64), interpolation=cv2.INTER_AREA)
+    assert np.abs(composite - expected).mean() < 3
