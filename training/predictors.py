@@ -11,15 +11,28 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from pydantic import ValidationError
+from torch import nn
 
 from training.baselines import BASELINES
 from training.benchmarks import BenchmarkPair
+from training.checkpoint import CheckpointError, load_checkpoint, load_weights
+from training.config import TrainConfig
 from training.fit import FitOptions, Parameters, fit_parameters
-from training.models.phnet import PHNET_CONFIGS, PHNet, build_phnet
+from training.models.phnet import PHNet
+from training.objectives import build_objective
 
-__all__ = ["Baseline", "LiveOnnx", "Oracle", "PHNetDense", "PHNetFitted", "Predictor", "load_predictors", "open_phnet"]
+__all__ = [
+    "Baseline",
+    "LiveOnnx",
+    "LiveTorch",
+    "Oracle",
+    "PHNetDense",
+    "PHNetFitted",
+    "Predictor",
+    "load_predictors",
+    "open_checkpoint",
+]
 
 F32Array = NDArray[np.float32]
 
@@ -41,6 +54,12 @@ class Predictor(Protocol):
 
         Only an oracle may look at `pair.truth`.
         """
+
+
+def _squashed(composite: F32Array, mask: F32Array, side: int) -> tuple[F32Array, F32Array]:
+    """A composite and its mask as a live model takes them: (1, 3, S, S) and (1, 1, S, S)."""
+    small, shape = (cv2.resize(a, (side, side), interpolation=cv2.INTER_AREA) for a in (composite, mask))
+    return np.ascontiguousarray(small.transpose(2, 0, 1), np.float32)[None], np.asarray(shape, np.float32)[None, None]
 
 
 class Baseline:
@@ -107,10 +126,8 @@ class LiveOnnx:
             composite: (H, W, 3) float32, encoded sRGB, 0..1.
             mask: (H, W) float32, 0..1.
         """
-        side = (self.side, self.side)
-        small = cv2.resize(composite, side, interpolation=cv2.INTER_AREA)
-        shape = cv2.resize(mask, side, interpolation=cv2.INTER_AREA)
-        feed = {"composite": np.ascontiguousarray(small.transpose(2, 0, 1))[None], "mask": shape[None, None]}
+        small, shape = _squashed(composite, mask, self.side)
+        feed = {"composite": small, "mask": shape}
         matrix, curves, log_gain = (
             np.asarray(a, np.float64).reshape(OUTPUTS[name][1:])
             for name, a in zip(OUTPUTS, self._session.run(list(OUTPUTS), feed), strict=True)
@@ -122,26 +139,49 @@ class LiveOnnx:
         return self.parameters(pair.composite, pair.mask).apply(pair.composite)
 
 
-def open_phnet(path: Path) -> PHNet:
-    """Read a safetensors checkpoint of PHNet; which size it is follows from its weights.
+class LiveTorch:
+    """A live model as it was trained, before any export.
+
+    Args:
+        network: In evaluation mode.
+        side: Of its input, pixels.
+        name: In tables.
+    """
+
+    def __init__(self, network: nn.Module, side: int, name: str) -> None:
+        self.name = name
+        self.side = side
+        self._network = network
+
+    def parameters(self, composite: F32Array, mask: F32Array) -> Parameters:
+        """As `LiveOnnx.parameters`."""
+        small, shape = _squashed(composite, mask, self.side)
+        with torch.inference_mode():
+            correction, _ = self._network(torch.from_numpy(small), torch.from_numpy(shape))
+        matrix, curves, log_gain = (np.asarray(part[0].double().numpy()) for part in correction)
+        return Parameters(matrix, curves, log_gain)
+
+    def predict(self, pair: BenchmarkPair) -> F32Array:
+        """See `Predictor`."""
+        return self.parameters(pair.composite, pair.mask).apply(pair.composite)
+
+
+def open_checkpoint(path: Path) -> tuple[nn.Module, TrainConfig]:
+    """The averaged network of a checkpoint, in evaluation mode, and the configuration it was trained with.
 
     Raises:
-        ValueError: The weights are of no PHNet known here; the first difference is named.
+        ValueError: The file is damaged, has no usable configuration, or its weights do not fit it.
     """
     try:
-        state = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path}: cannot be read as safetensors: {error}") from error
-    gate = state.get("se.gate.2.weight")
-    for name, config in PHNET_CONFIGS.items():
-        if gate is not None and gate.shape[0] == config.channels[-1]:
-            model = build_phnet(name)
-            try:
-                model.load_state_dict(state)
-            except RuntimeError as error:
-                raise ValueError(f"{path}: weights do not fit {name}: {str(error).splitlines()[1].strip()}") from error
-            return model.eval()
-    raise ValueError(f"{path}: expected weights of {' or '.join(PHNET_CONFIGS)}, received {sorted(state)[:3]} ...")
+        found = load_checkpoint(path)
+        config = TrainConfig.model_validate(found.meta.get("config"))
+        network = build_objective(config).build()
+        load_weights(network, found.tensors.get("ema") or found.tensors.get("model", {}), str(path))
+    except CheckpointError as error:
+        raise ValueError(str(error)) from error
+    except ValidationError as error:
+        raise ValueError(f"{path}: its configuration cannot be used: {error}") from error
+    return network.eval(), config
 
 
 class PHNetDense:
@@ -184,7 +224,10 @@ class PHNetFitted:
 
 
 def load_predictors(models: list[Path], baselines: bool = True, oracle: bool = True) -> list[Predictor]:
-    """Models by their files after the baselines: ``.onnx`` (live) or ``.safetensors`` (PHNet, dense and fitted).
+    """Models by their files, after the baselines.
+
+    ``.onnx`` is an exported live model, ``.safetensors`` a checkpoint of a training run: of a live model, or of PHNet,
+    which then comes twice, dense and as fitted parameters.
 
     Raises:
         ValueError: A file is of another kind, or does not hold what its suffix says.
@@ -197,10 +240,15 @@ def load_predictors(models: list[Path], baselines: bool = True, oracle: bool = T
         if path.suffix == ".onnx":
             predictors.append(LiveOnnx(path))
         elif path.suffix == ".safetensors":
-            dense = PHNetDense(open_phnet(path), path.stem)
-            predictors += [dense, PHNetFitted(dense)]
+            network, config = open_checkpoint(path)
+            name = f"{path.parent.name}/{path.stem}"
+            if isinstance(network, PHNet):
+                dense = PHNetDense(network, name)
+                predictors += [dense, PHNetFitted(dense)]
+            else:
+                predictors.append(LiveTorch(network, config.data.size, name))
         else:
-            raise ValueError(f"{path}: expected .onnx (live model) or .safetensors (PHNet), received {path.suffix}")
+            raise ValueError(f"{path}: expected .onnx or .safetensors, received {path.suffix}")
     if oracle:
         predictors.append(Oracle())
     return predictors

@@ -9,11 +9,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from training.benchmarks import BenchmarkPair
-from training.models.phnet import PHNet, PHNetConfig
-from training.predictors import LiveOnnx, Oracle, PHNetDense, PHNetFitted, load_predictors, open_phnet
+from training.checkpoint import Checkpoint, save_checkpoint
+from training.config import DataConfig, StageConfig, TrainConfig
+from training.correction import apply_correction
+from training.models.live import LiveNet
+from training.models.phnet import PHNet, PHNetConfig, build_phnet
+from training.predictors import LiveOnnx, Oracle, PHNetDense, PHNetFitted, load_predictors, open_checkpoint
 
 Write = Callable[..., Path]
 
@@ -95,13 +98,54 @@ def test_models_that_are_none_are_named(tmp_path: Path, live_onnx: Write) -> Non
         load_predictors([tmp_path / "wrong.onnx"])
 
 
+def checkpoint(path: Path, model: str, network: torch.nn.Module, side: int = 32) -> Path:
+    """A checkpoint as a training run leaves it."""
+    config = TrainConfig(model=model, data=DataConfig(size=side), stages=(StageConfig(name="s", samples=1),))
+    weights = network.state_dict()
+    save_checkpoint(path, Checkpoint({"model": weights, "ema": weights}, {"config": config.model_dump(mode="json")}))
+    return path
+
+
+def test_live_checkpoint_predicts_as_its_network(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = LiveNet()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.02 * torch.randn(parameter.shape)
+    path = checkpoint(tmp_path / "run" / "last.safetensors", "live", network)
+    _, model = load_predictors([path], baselines=False, oracle=False)
+    made = pair(64)
+    small = made.composite.reshape(32, 2, 32, 2, 3).mean((1, 3)).transpose(2, 0, 1)[None]
+    mask = made.mask.reshape(32, 2, 32, 2).mean((1, 3))[None, None]
+    with torch.inference_mode():
+        correction, _ = network.eval()(torch.from_numpy(np.ascontiguousarray(small)), torch.from_numpy(mask))
+        full = torch.from_numpy(np.ascontiguousarray(made.composite.transpose(2, 0, 1)))[None]
+        expected = apply_correction(full, correction)[0].numpy().transpose(1, 2, 0)
+    assert np.abs(expected - made.composite).max() > 0.01
+    np.testing.assert_allclose(model.predict(made), expected, atol=1e-3)
+    assert model.name == "run/last"
+
+
+def test_phnet_checkpoint_comes_dense_and_fitted(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = build_phnet("phnet_10m", pfe=False)
+    path = checkpoint(tmp_path / "p" / "last.safetensors", "phnet_10m", network)
+    _, dense, fitted = load_predictors([path], baselines=False, oracle=False)
+    assert (dense.name, fitted.name) == ("p/last", "p/last as parameters")
+    made = pair(32)
+    with torch.inference_mode():
+        composite = torch.from_numpy(np.ascontiguousarray(made.composite.transpose(2, 0, 1)))[None]
+        expected = network.eval()(composite, torch.from_numpy(made.mask)[None, None])
+    np.testing.assert_allclose(dense.predict(made), expected[0].numpy().transpose(1, 2, 0), atol=1e-4)
+
+
 def test_checkpoints_of_another_model_are_named(tmp_path: Path) -> None:
-    save_file(PHNet(SMALL).state_dict(), tmp_path / "small.safetensors")
-    with pytest.raises(ValueError, match="phnet_40m or phnet_10m"):
-        open_phnet(tmp_path / "small.safetensors")
-    save_file({"se.gate.2.weight": torch.zeros(512, 64)}, tmp_path / "part.safetensors")
-    with pytest.raises(ValueError, match=r"do not fit phnet_10m: Missing key"):
-        open_phnet(tmp_path / "part.safetensors")
+    wrong = checkpoint(tmp_path / "wrong.safetensors", "live", torch.nn.Linear(2, 2))
+    with pytest.raises(ValueError, match="a checkpoint of another model"):
+        open_checkpoint(wrong)
+    save_checkpoint(tmp_path / "bare.safetensors", Checkpoint({"model": {"w": torch.zeros(1)}}, {}))
+    with pytest.raises(ValueError, match="configuration cannot be used"):
+        open_checkpoint(tmp_path / "bare.safetensors")
     (tmp_path / "damaged.safetensors").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match="cannot be read as safetensors"):
-        open_phnet(tmp_path / "damaged.safetensors")
+    with pytest.raises(ValueError, match="cannot read the checkpoint"):
+        open_checkpoint(tmp_path / "damaged.safetensors")

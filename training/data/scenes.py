@@ -115,6 +115,15 @@ def place(
     return rgb, alpha
 
 
+def _mixed(scenes: Sequence[Path], rng: np.random.Generator) -> list[Path]:
+    """The scenes in random order, their folders taking turns, so that a large folder does not crowd out a small one."""
+    folders: dict[Path, list[Path]] = {}
+    for index in rng.permutation(len(scenes)):
+        folders.setdefault(scenes[index].parent, []).append(scenes[index])
+    turns = sorted((turn, str(f), p) for f, found in folders.items() for turn, p in enumerate(found))
+    return [path for _, _, path in turns]
+
+
 def real_composites(
     people: Sequence[PortraitFile], scenes: Sequence[Path], count: int, *, size_wh: tuple[int, int], seed: int = 0
 ) -> list[RealComposite]:
@@ -129,7 +138,7 @@ def real_composites(
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(people))
-    rooms = rng.permutation(len(scenes))
+    rooms = _mixed(scenes, rng)
     made: list[RealComposite] = []
     for index in order:
         if len(made) == count:
@@ -140,7 +149,7 @@ def real_composites(
             continue  # named by whoever lists the folder; a sheet needs only enough of them
         if not fits(portrait[..., 3]):
             continue
-        room = scenes[rooms[len(made) % len(rooms)]]
+        room = rooms[len(made) % len(rooms)]
         rgb, alpha = place(portrait, read_rgb(room), size_wh, rng)
         made.append(RealComposite(f"{people[index].photo.stem} over {room.stem}", rgb, alpha))
     return made

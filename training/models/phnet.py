@@ -137,13 +137,15 @@ class PHNet(nn.Module):
     Args:
         config: Its shape.
         pfe: Whether the vector of the feature extractor is added to the SE weights; the first training stage of the
-            paper goes without. The parameters exist either way, so checkpoints fit both.
+            paper goes without. The parameters exist either way, and checkpoints hold the switch.
     """
+
+    pfe_share: Tensor
 
     def __init__(self, config: PHNetConfig, pfe: bool = True) -> None:
         super().__init__()
         self.config = config
-        self.use_pfe = pfe
+        self.register_buffer("pfe_share", torch.tensor(float(pfe)))
         channels = config.channels
         inputs = (INPUT_CHANNELS, *channels[:-1])
         outputs = (channels[0], *channels[:-1])
@@ -159,6 +161,15 @@ class PHNet(nn.Module):
         )
         self.to_rgb = nn.Conv2d(channels[0] + INPUT_CHANNELS, 3, 3, 1, 1)
         self.decoder.apply(_keep_scale)
+
+    @property
+    def use_pfe(self) -> bool:
+        """Whether the feature extractor takes part."""
+        return bool(self.pfe_share > 0)
+
+    @use_pfe.setter
+    def use_pfe(self, value: bool) -> None:
+        self.pfe_share.fill_(float(value))
 
     def _grid(self, index: int) -> int | None:
         """PN grid of the decoder layer that mirrors encoder layer `index`; None for the lower ones."""
@@ -181,8 +192,7 @@ class PHNet(nn.Module):
             x = layer(x)
             skips.append(x)
         gate = self.se(x)
-        if self.use_pfe:
-            gate = gate + self.pfe(composite, mask).to(gate.dtype)
+        gate = gate + (self.pfe_share * self.pfe(composite, mask)).to(gate.dtype)
         x = x * gate[..., None, None]
         skips.pop()
         for layer in self.decoder:

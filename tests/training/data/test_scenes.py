@@ -67,6 +67,15 @@ def test_each_person_once_and_the_same_every_time(data_folder: Path) -> None:
         np.testing.assert_array_equal(a.rgb, b.rgb)
 
 
+def test_folders_of_scenes_take_turns(data_folder: Path) -> None:
+    rooms = data_folder / "backgrounds" / "rooms"
+    (data_folder / "backgrounds" / "nature").mkdir()
+    (data_folder / "backgrounds" / "nature" / "tree.jpg").write_bytes((rooms / "room0.jpg").read_bytes())
+    people = list_portraits(data_folder / "portraits" / "val")
+    made = real_composites(people, list_scenes(data_folder / "backgrounds"), 2, size_wh=(96, 64))
+    assert sorted(c.name.split()[-1].rstrip("0123456789") for c in made) == ["room", "tree"]
+
+
 def test_folder_without_pictures_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="found none"):
         list_scenes(tmp_path)

@@ -87,6 +87,8 @@ def test_extractor_changes_the_gate_only_when_used() -> None:
     composite, mask = inputs()
     with_pfe, without = small(pfe=True).eval(), small(pfe=False).eval()
     without.load_state_dict(with_pfe.state_dict())
+    assert without.use_pfe, "checkpoints hold the switch"
+    without.use_pfe = False
     with torch.no_grad():
         assert not torch.allclose(with_pfe(composite, mask), without(composite, mask))
         with_pfe.use_pfe = False
