@@ -37,7 +37,7 @@ from training.data.illuminants import Lights, load_lights
 from training.data.scenes import RealComposite, list_scenes, real_composites
 from training.metrics import blend
 from training.models.discriminator import Judge
-from training.predictors import LiveOnnx
+from training.predictors import load_live
 
 __all__ = ["JudgeConfig", "JudgeData", "auc", "load_config", "load_judge", "rate", "save_judge", "swapped", "train"]
 
@@ -297,7 +297,7 @@ def _train_command(options: argparse.Namespace) -> None:
 
 def _score_command(options: argparse.Namespace) -> None:
     judge, config = load_judge(options.judge)
-    models = [LiveOnnx(path) for path in options.models]
+    models = [load_live(path) for path in options.models]
     lights = load_lights(options.data / "illuminants" / "ccharmony_train.npz")
     folder = options.data / "portraits" / "val"
     portraits = _portraits(folder, 256)
@@ -340,7 +340,7 @@ def main(argv: list[str] | None = None) -> int:
     teach.add_argument("--out", type=Path, required=True, help="file to write, .safetensors")
     ask = commands.add_parser("score", help="rate composites, plain and harmonized")
     ask.set_defaults(command=_score_command)
-    ask.add_argument("models", type=Path, nargs="*", help="live models, .onnx")
+    ask.add_argument("models", type=Path, nargs="*", help="live models, .onnx or .safetensors")
     ask.add_argument("--judge", type=Path, required=True)
     ask.add_argument("--count", type=int, default=120, help="people over rooms")
     ask.add_argument("--out", type=Path, help="JSON to write")

@@ -25,11 +25,13 @@ from training.objectives import build_objective
 __all__ = [
     "Baseline",
     "LiveOnnx",
+    "LivePredictor",
     "LiveTorch",
     "Oracle",
     "PHNetDense",
     "PHNetFitted",
     "Predictor",
+    "load_live",
     "load_predictors",
     "open_checkpoint",
 ]
@@ -60,6 +62,13 @@ def _squashed(composite: F32Array, mask: F32Array, side: int) -> tuple[F32Array,
     """A composite and its mask as a live model takes them: (1, 3, S, S) and (1, 1, S, S)."""
     small, shape = (cv2.resize(a, (side, side), interpolation=cv2.INTER_AREA) for a in (composite, mask))
     return np.ascontiguousarray(small.transpose(2, 0, 1), np.float32)[None], np.asarray(shape, np.float32)[None, None]
+
+
+class LivePredictor(Predictor, Protocol):
+    """A predictor that speaks in parameters, which can be weakened and applied at any size."""
+
+    def parameters(self, composite: F32Array, mask: F32Array) -> Parameters:
+        """What the network says about a composite (H, W, 3) with its mask (H, W), float32 0..1, of any size."""
 
 
 class Baseline:
@@ -223,6 +232,30 @@ class PHNetFitted:
         return fit_parameters(pair.composite, picture, pair.mask, self._options).parameters.apply(pair.composite)
 
 
+def load_live(path: Path) -> LivePredictor:
+    """A live model by its file: ``.onnx``, or ``.safetensors`` of a training run.
+
+    Raises:
+        FileNotFoundError: The file is missing.
+        ValueError: It is of another kind, damaged, or holds another model.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such model")
+    if path.suffix == ".onnx":
+        return LiveOnnx(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"{path}: expected .onnx or .safetensors, received {path.suffix}")
+    network, config = open_checkpoint(path)
+    if config.model != "live":
+        raise ValueError(f"{path}: expected a live model, received a checkpoint of {config.model}")
+    return LiveTorch(network, config.data.size, _run_name(path))
+
+
+def _run_name(path: Path) -> str:
+    """Runs all call their checkpoints alike, so the folder belongs to the name."""
+    return f"{path.parent.name}/{path.stem}"
+
+
 def load_predictors(models: list[Path], baselines: bool = True, oracle: bool = True) -> list[Predictor]:
     """Models by their files, after the baselines.
 
@@ -235,20 +268,13 @@ def load_predictors(models: list[Path], baselines: bool = True, oracle: bool = T
     """
     predictors: list[Predictor] = [Baseline(name) for name in BASELINES] if baselines else [Baseline("composite")]
     for path in models:
-        if not path.exists():
-            raise FileNotFoundError(f"{path}: no such model")
-        if path.suffix == ".onnx":
-            predictors.append(LiveOnnx(path))
-        elif path.suffix == ".safetensors":
-            network, config = open_checkpoint(path)
-            name = f"{path.parent.name}/{path.stem}"
+        if path.suffix == ".safetensors" and path.exists():
+            network, _ = open_checkpoint(path)
             if isinstance(network, PHNet):
-                dense = PHNetDense(network, name)
+                dense = PHNetDense(network, _run_name(path))
                 predictors += [dense, PHNetFitted(dense)]
-            else:
-                predictors.append(LiveTorch(network, config.data.size, name))
-        else:
-            raise ValueError(f"{path}: expected .onnx or .safetensors, received {path.suffix}")
+                continue
+        predictors.append(load_live(path))
     if oracle:
         predictors.append(Oracle())
     return predictors

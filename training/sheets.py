@@ -20,7 +20,7 @@ from training.data.illuminants import Lights
 from training.data.scenes import RealComposite, list_scenes, real_composites
 from training.fit import Parameters
 from training.metrics import blend
-from training.predictors import LiveOnnx, Predictor
+from training.predictors import LivePredictor, Predictor, load_live
 
 __all__ = ["benchmark_sheets", "composite_sheets", "save_sheet", "weakened"]
 
@@ -97,7 +97,7 @@ def benchmark_sheets(
     return paths
 
 
-def composite_sheets(model: LiveOnnx, composites: Sequence[RealComposite], out: Path) -> list[Path]:
+def composite_sheets(model: LivePredictor, composites: Sequence[RealComposite], out: Path) -> list[Path]:
     """Contact sheets of real composites: plain, corrected, and corrected at half strength.
 
     Returns:
@@ -121,7 +121,7 @@ def composite_sheets(model: LiveOnnx, composites: Sequence[RealComposite], out: 
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns 0, or 3 when data or model cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m training.sheets", description="Contact sheets of real composites.")
-    parser.add_argument("model", type=Path, help="a live model, .onnx")
+    parser.add_argument("model", type=Path, help="a live model, .onnx or .safetensors")
     parser.add_argument("--data", type=Path, required=True, help="folder with portraits/val and backgrounds")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, default=40)
@@ -129,7 +129,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(argv)
     try:
-        model = LiveOnnx(options.model)
+        model = load_live(options.model)
         people = list_portraits(options.data / "portraits" / "val")
         scenes = list_scenes(options.data / "backgrounds")
         made = real_composites(people, scenes, options.count, size_wh=tuple(options.size), seed=options.seed)

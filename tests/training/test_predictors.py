@@ -12,11 +12,11 @@ import torch
 
 from training.benchmarks import BenchmarkPair
 from training.checkpoint import Checkpoint, save_checkpoint
-from training.config import DataConfig, StageConfig, TrainConfig
+from training.config import load_config
 from training.correction import apply_correction
 from training.models.live import LiveNet
 from training.models.phnet import PHNet, PHNetConfig, build_phnet
-from training.predictors import LiveOnnx, Oracle, PHNetDense, PHNetFitted, load_predictors, open_checkpoint
+from training.predictors import LiveOnnx, Oracle, PHNetDense, PHNetFitted, load_live, load_predictors, open_checkpoint
 
 Write = Callable[..., Path]
 
@@ -100,9 +100,11 @@ def test_models_that_are_none_are_named(tmp_path: Path, live_onnx: Write) -> Non
 
 def checkpoint(path: Path, model: str, network: torch.nn.Module, side: int = 32) -> Path:
     """A checkpoint as a training run leaves it."""
-    config = TrainConfig(model=model, data=DataConfig(size=side), stages=(StageConfig(name="s", samples=1),))
+    config = load_config("live_supervised").model_dump(mode="json")
+    config["model"], config["data"]["size"] = model, side
     weights = network.state_dict()
-    save_checkpoint(path, Checkpoint({"model": weights, "ema": weights}, {"config": config.model_dump(mode="json")}))
+    averaged = {name: tensor.clone() for name, tensor in weights.items()}
+    save_checkpoint(path, Checkpoint({"model": weights, "ema": averaged}, {"config": config}))
     return path
 
 
@@ -124,6 +126,7 @@ def test_live_checkpoint_predicts_as_its_network(tmp_path: Path) -> None:
     assert np.abs(expected - made.composite).max() > 0.01
     np.testing.assert_allclose(model.predict(made), expected, atol=1e-3)
     assert model.name == "run/last"
+    assert load_live(path).name == "run/last"
 
 
 def test_phnet_checkpoint_comes_dense_and_fitted(tmp_path: Path) -> None:
@@ -136,6 +139,8 @@ def test_phnet_checkpoint_comes_dense_and_fitted(tmp_path: Path) -> None:
     with torch.inference_mode():
         composite = torch.from_numpy(np.ascontiguousarray(made.composite.transpose(2, 0, 1)))[None]
         expected = network.eval()(composite, torch.from_numpy(made.mask)[None, None])
+    with pytest.raises(ValueError, match="expected a live model, received a checkpoint of phnet_10m"):
+        load_live(path)
     np.testing.assert_allclose(dense.predict(made), expected[0].numpy().transpose(1, 2, 0), atol=1e-4)
 
 
