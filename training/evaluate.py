@@ -27,7 +27,7 @@ from training.benchmarks import BENCHMARKS, MASKS, BenchmarkPair, Photo, load_ph
 from training.data.cache import list_portraits
 from training.data.illuminants import Lights, load_lights
 from training.metrics import RATIO_BINS, Summary, blend, by_group, join, ratio_bin, score_images, summarize
-from training.predictors import Predictor, load_predictors
+from training.predictors import PHNetFitted, Predictor, load_predictors
 from training.skin import SKIN_GROUPS, UNKNOWN
 
 __all__ = ["Shift", "Table", "chroma_shift", "evaluate", "load_photos", "markdown", "shift_summary"]
@@ -89,6 +89,7 @@ class Table:
         by_skin: Summary for each skin-tone group.
         shift: Agreement of the chroma shift, on `scene_cast` only.
         ms: Mean time of a prediction in milliseconds, this machine, for orientation only.
+        fit_psnr: Mean PSNR of the person between a fitted picture and the network's own, dB; NaN for others.
     """
 
     benchmark: str
@@ -101,6 +102,7 @@ class Table:
     by_skin: dict[str, Summary]
     shift: Summary = field(default_factory=dict)
     ms: float = float("nan")
+    fit_psnr: float = float("nan")
 
 
 def chroma_shift(composite: F32Array, other: F32Array, mask: F32Array) -> tuple[float, float]:
@@ -139,6 +141,7 @@ class _Collected:
 
     scores: list[dict[str, F64Array]] = field(default_factory=list)
     shifts: list[Shift] = field(default_factory=list)
+    fit_psnr: list[float] = field(default_factory=list)
     seconds: float = 0.0
 
     def add(self, predictor: Predictor, pair: BenchmarkPair, shift: bool) -> None:
@@ -146,6 +149,8 @@ class _Collected:
         prediction = blend(predictor.predict(pair), pair.composite, pair.mask)
         self.seconds += time.perf_counter() - started
         self.scores.append(score_images(prediction[None] * 255, pair.truth[None] * 255, pair.mask[None]))
+        if isinstance(predictor, PHNetFitted) and predictor.last_fit is not None:
+            self.fit_psnr.append(predictor.last_fit.psnr)
         if shift:
             true = chroma_shift(pair.composite, pair.truth, pair.mask)
             self.shifts.append(Shift(chroma_shift(pair.composite, prediction, pair.mask), true))
@@ -208,6 +213,7 @@ def _tables(benchmark: str, mask: str, collected: dict[str, _Collected], groups:
                 by_skin=by_group(scores, groups, [*(g[0] for g in SKIN_GROUPS), UNKNOWN]),
                 shift=shift_summary(found.shifts) if found.shifts else {},
                 ms=1000 * found.seconds / len(found.scores),
+                fit_psnr=float(np.mean(found.fit_psnr)) if found.fit_psnr else float("nan"),
             )
         )
     return tables
@@ -262,6 +268,11 @@ def markdown(tables: Sequence[Table], size: int, seed: int) -> str:
     for key in dict.fromkeys((t.benchmark, t.mask) for t in tables):
         chosen = [t for t in tables if (t.benchmark, t.mask) == key]
         lines += [f"## {key[0]}, {key[1]} masks", "", *_grid(head, _main_rows(chosen))]
+        lines += [
+            f"{t.predictor} differs from the network's own picture by {t.fit_psnr:.1f} dB (PSNR of the person).\n"
+            for t in chosen
+            if np.isfinite(t.fit_psnr)
+        ]
         lines += ["Mean / median fMSE by foreground share:", "", *_grid(*_group_rows(chosen, "by_ratio"))]
         lines += [
             "Mean / median fMSE by skin tone (ITA of skin-coloured pixels in the upper half of the matte, by the",

@@ -196,7 +196,7 @@ def train(data: JudgeData, config: JudgeConfig) -> Judge:
         for group in optimizer.param_groups:
             group["lr"] = config.lr * 0.5 * (1 + math.cos(math.pi * step / config.steps))
         pictures, masks, labels = data.batch(step)
-        loss = functional.binary_cross_entropy_with_logits(judge(pictures, masks).mean((1, 2, 3)), labels)
+        loss = functional.binary_cross_entropy_with_logits(judge(pictures, masks), labels)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise FloatingPointError(f"judge: the loss is {value} at step {step}; lower lr")
@@ -237,7 +237,7 @@ def load_judge(path: Path) -> tuple[Judge, JudgeConfig]:
 
 
 def rate(judge: Judge, size: int, pictures: Sequence[tuple[F32Array, F32Array]]) -> NDArray[np.float64]:
-    """Mean logit of each picture, higher = more real.
+    """Logit of each picture, higher = more real.
 
     Args:
         judge: In evaluation mode.
@@ -249,7 +249,7 @@ def rate(judge: Judge, size: int, pictures: Sequence[tuple[F32Array, F32Array]])
         for rgb, mask in pictures:
             small, shape = (cv2.resize(a, (size, size), interpolation=cv2.INTER_AREA) for a in (rgb, mask))
             tensor = torch.from_numpy(np.ascontiguousarray(small.transpose(2, 0, 1)))[None]
-            logits.append(float(judge(tensor, torch.from_numpy(shape)[None, None]).mean()))
+            logits.append(float(judge(tensor, torch.from_numpy(shape)[None, None])))
     return np.array(logits)
 
 

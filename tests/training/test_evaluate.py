@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from training import evaluate as ev
 from training.benchmarks import BENCHMARKS, BenchmarkPair
 from training.data.illuminants import Lights
-from training.predictors import Baseline, Oracle
+from training.models.phnet import PHNet, PHNetConfig
+from training.predictors import Baseline, Oracle, PHNetDense, PHNetFitted
 
 
 class Cheat:
@@ -69,6 +71,17 @@ def test_shift_by_hand() -> None:
     assert summary["ratio_ok"] == pytest.approx(2 / 3)
     assert summary["ratio_median"] == pytest.approx(0.8)
     assert ev.shift_summary([tiny]) == {"count": 0.0}
+
+
+def test_what_the_fit_of_a_dense_picture_loses_is_told(data_folder: Path, lights: Lights) -> None:
+    torch.manual_seed(0)
+    dense = PHNetDense(PHNet(PHNetConfig("small", (8, 8, 8, 8, 8, 16))).eval(), "dense")
+    photos = ev.load_photos(data_folder / "portraits" / "val", 64, limit=2)
+    predictors = [Baseline("composite"), dense, PHNetFitted(dense)]
+    tables = ev.evaluate(predictors, photos, lights, benchmarks=["ffhqh"], masks=["plain"])
+    assert np.isnan([t.fit_psnr for t in tables[:2]]).all()
+    assert 10 < tables[2].fit_psnr < 60
+    assert f"own picture by {tables[2].fit_psnr:.1f} dB" in ev.markdown(tables, 64, 0)
 
 
 def test_the_first_must_be_the_composite(data_folder: Path, lights: Lights) -> None:

@@ -77,6 +77,19 @@ def test_phnet_as_parameters_is_near_its_own_picture() -> None:
     far = np.abs(made.composite - dense.predict(made))[inside].mean()
     assert np.abs(fitted.predict(made) - dense.predict(made))[inside].mean() < far
     assert fitted.name == "small as parameters"
+    assert fitted.last_fit is not None
+    between = np.square(255 * (fitted.predict(made) - dense.predict(made)))[inside].mean()
+    assert fitted.last_fit.psnr == pytest.approx(10 * np.log10(255**2 / between), abs=0.05)
+
+
+def test_dense_picture_is_computed_once_per_pair() -> None:
+    torch.manual_seed(0)
+    network, calls = PHNet(SMALL).eval(), []
+    network.register_forward_hook(lambda *_: calls.append(1))
+    dense, first, second = PHNetDense(network, "small"), pair(), pair()
+    assert dense.predict(first) is dense.predict(first)
+    dense.predict(second)
+    assert len(calls) == 2
 
 
 def test_registry_of_a_run(live_onnx: Write) -> None:

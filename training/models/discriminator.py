@@ -2,8 +2,8 @@
 
 `UNetDiscriminator` is the one of dual-stream training (PIH, arXiv 2303.00157, section 3.2): a U-Net under spectral
 normalisation (Miyato et al. 2018) with one logit per pixel, on RGB alone. `Judge` is of another kind on purpose, a
-plain convolutional classifier with the mask as input, group normalisation and one logit per patch (after PatchGAN,
-Isola et al. 2017); it scores results and never takes part in training them.
+plain convolutional trunk whose features are summarised over person and scene and compared by a perceptron, one logit
+per picture; it scores results and never takes part in training them.
 """
 
 from __future__ import annotations
@@ -65,47 +65,71 @@ class UNetDiscriminator(nn.Module):
         return logits
 
 
+def _summary(features: Tensor, weight: Tensor) -> Tensor:
+    """Mean and spread over a region: (N, 2C)."""
+    area = weight.sum((2, 3)).clamp_min(1e-3)
+    mean = (features * weight).sum((2, 3)) / area
+    variance = ((features - mean[..., None, None]).square() * weight).sum((2, 3)) / area
+    return torch.cat([mean, (variance + 1e-4).sqrt()], dim=1)
+
+
 class Judge(nn.Module):
-    """One real-or-composite logit per patch, from the picture and the mask, blind to the seam between them.
+    """One real-or-composite logit per picture, from the picture and the mask, blind to the seam between them.
 
     A composite is betrayed by its seam long before its colours, and every method leaves the same seam. So a band around
     the edge of the mask is hidden from the judge, in real photographs as in composites.
 
     Args:
-        width: Channels after the first layer; doubled at each halving.
+        width: Channels after the first layer; doubled at each of three halvings.
         seam: Half-width of the hidden band as a share of the picture's smaller side.
+        hidden: Width of the perceptron.
     """
 
-    def __init__(self, width: int = 24, seam: float = 0.03) -> None:
+    def __init__(self, width: int = 24, seam: float = 0.03, hidden: int = 256) -> None:
         super().__init__()
         self.seam = seam
-        layers: list[nn.Module] = []
-        channels = 5
-        for level in range(4):
-            out = width * 2**level
-            layers += [nn.Conv2d(channels, out, 5, 2, 2), nn.GroupNorm(8, out), nn.SiLU()]
-            channels = out
-        layers += [nn.Conv2d(channels, channels, 3, 1, 1), nn.SiLU(), nn.Dropout2d(0.2), nn.Conv2d(channels, 1, 1)]
-        self.layers = nn.Sequential(*layers)
+        widths = [5, width, 2 * width, 4 * width]
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(inputs, outputs, 5, 2, 2), nn.GroupNorm(8, outputs), nn.SiLU())
+            for inputs, outputs in pairwise(widths)
+        )
+        summaries = 2 * 2 * (3 + sum(widths[1:]))
+        self.head = nn.Sequential(
+            nn.LayerNorm(summaries),
+            nn.Linear(summaries, hidden),
+            nn.SiLU(),
+            nn.Dropout(0.2),
+            nn.Linear(hidden, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, 1),
+        )
 
     def forward(self, rgb: Tensor, mask: Tensor) -> Tensor:
-        """Judge every patch of 16 x 16 pixels.
+        """Judge every picture.
 
         Args:
             rgb: (N, 3, H, W), encoded sRGB, 0..1.
             mask: (N, 1, H, W), 1 = person, soft or binary.
 
         Returns:
-            (N, 1, ceil(H / 16), ceil(W / 16)) logits, positive = real; their mean is the picture's.
+            (N,) logits, positive = real.
         """
         reach = max(1, round(self.seam * min(rgb.shape[-2:])))
         window = 2 * reach + 1
         dilated = F.max_pool2d(mask, window, 1, reach)
         eroded = -F.max_pool2d(-mask, window, 1, reach)
         visible = ((dilated - eroded) < 0.5).to(rgb.dtype)
-        person = (mask > 0.5).to(rgb.dtype)
-        logits: Tensor = self.layers(torch.cat([(rgb * 2 - 1) * visible, person * visible, visible], dim=1))
-        return logits
+        person = (mask > 0.5).to(rgb.dtype) * visible
+        regions = [person, visible - person]
+        shown = (rgb * 2 - 1) * visible
+        parts = [_summary(shown, region) for region in regions]
+        x = torch.cat([shown, person, visible], dim=1)
+        for layer in self.layers:
+            x = layer(x)
+            regions = [F.adaptive_avg_pool2d(region, (x.shape[2], x.shape[3])) for region in regions]
+            parts += [_summary(x, region) for region in regions]
+        logits: Tensor = self.head(torch.cat(parts, dim=1))
+        return logits[:, 0]
 
 
 DISCRIMINATORS = {"unet": UNetDiscriminator, "judge": Judge}
