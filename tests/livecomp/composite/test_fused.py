@@ -90,7 +90,7 @@ def test_decontamination_takes_the_room_out_of_the_edge() -> None:
         shown = FusedCompositor(decontaminate=decontaminate).compose(frame, scene, Correction.identity()).rgb
         return float(np.abs(shown.astype(int) - 120).max())
 
-    assert rim(False) > 40
+    assert rim(False) > 30  # a (1 - a) 135 at most
     assert rim(True) < 10
 
 
