@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Literal, Protocol
 
 import cv2
 import numpy as np
+from av.video.frame import VideoFrame
 
 from livecomp.errors import ConfigError, InputError
 from livecomp.frame import Frame, U8Array, freeze
@@ -29,14 +31,28 @@ __all__ = [
 
 Fit = Literal["cover", "contain", "stretch"]
 
+_BLUR_LINES = 90
+_LEAST_ROOM = 1e-4  # weight of a pixel that is all person: what fills the middle of a person who fills the picture
+
+# The sixteen basic names of CSS, and the other spelling of one.
 _COLORS = {
+    "aqua": (0, 255, 255),
     "black": (0, 0, 0),
     "blue": (0, 0, 255),
+    "fuchsia": (255, 0, 255),
     "gray": (128, 128, 128),
     "green": (0, 128, 0),
     "grey": (128, 128, 128),
+    "lime": (0, 255, 0),
+    "maroon": (128, 0, 0),
+    "navy": (0, 0, 128),
+    "olive": (128, 128, 0),
+    "purple": (128, 0, 128),
     "red": (255, 0, 0),
+    "silver": (192, 192, 192),
+    "teal": (0, 128, 128),
     "white": (255, 255, 255),
+    "yellow": (255, 255, 0),
 }
 
 
@@ -65,7 +81,7 @@ class Background(Protocol):
         """The scene behind a frame.
 
         Args:
-            frame: Gives size and time; its pixels are used by `BlurBackground` alone.
+            frame: Gives size and time; its pixels and matte are used by `BlurBackground` alone.
 
         Returns:
             (H, W, 3) uint8 sRGB of the frame's size, read-only.
@@ -84,7 +100,8 @@ def open_background(spec: str | Path, fit: Fit = "cover") -> Background:
     """The background that a user named, not yet open.
 
     Args:
-        spec: A picture, a video, "#rrggbb" or a colour's name, "demo", "blur", or "blur:S" with a strength S of 0..1.
+        spec: A picture, a video, "#rrggbb", "#rgb" or a colour's name in CSS, "demo", "blur", or "blur:S" with a
+            strength S of 0..1.
         fit: How a picture of another shape fills the frame.
 
     Raises:
@@ -94,13 +111,11 @@ def open_background(spec: str | Path, fit: Fit = "cover") -> Background:
     path = Path(spec)
     if text == "demo":
         return PictureBackground(text, draw_dusk, fit)
-    if match := re.fullmatch(r"blur(?::([01](?:\.\d+)?|\.\d+))?", text):
-        strength = float(match[1] or 0.5)
-        if strength > 1:
-            raise ConfigError(f"the strength of a blur is 0..1, received {strength}")
-        return BlurBackground(strength)
-    if match := re.fullmatch(r"#([0-9a-fA-F]{6})", text):
-        red, green, blue = bytes.fromhex(match[1])
+    if not path.exists() and (text == "blur" or text.startswith("blur:")):
+        return BlurBackground(_blur_strength(text))
+    if match := re.fullmatch(r"#([0-9a-fA-F]{6}|[0-9a-fA-F]{3})", text):
+        digits = match[1] if len(match[1]) == 6 else "".join(2 * digit for digit in match[1])
+        red, green, blue = bytes.fromhex(digits)
         return ColorBackground((red, green, blue), text)
     if text.lower() in _COLORS and not path.exists():
         return ColorBackground(_COLORS[text.lower()], text)
@@ -110,6 +125,17 @@ def open_background(spec: str | Path, fit: Fit = "cover") -> Background:
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return PictureBackground(text, lambda: read_image(path), fit)
     return VideoBackground(path, fit)
+
+
+def _blur_strength(text: str) -> float:
+    given = text.partition(":")[2]
+    try:
+        strength = float(given) if ":" in text else 0.5
+    except ValueError:
+        strength = math.nan
+    if not 0 <= strength <= 1:
+        raise ConfigError(f"the strength of a blur is a number from 0 to 1, such as blur:0.5; received {given!r}")
+    return strength
 
 
 def fit_to(rgb: U8Array, size_wh: tuple[int, int], fit: Fit) -> U8Array:
@@ -217,8 +243,9 @@ class PictureBackground:
 class VideoBackground:
     """A video that runs with the frames' own time and starts over at its end.
 
-    It shows the picture that is current at the frame's time: slower backgrounds hold, faster ones skip. Time that jumps
-    back, as another source does, starts it over.
+    It shows the picture that is current at the frame's time: slower backgrounds hold, faster ones skip without
+    converting what nobody sees, and whole rounds that nobody sees are not even decoded. Time that jumps back, as
+    another source does, starts it over.
 
     Args:
         path: A video.
@@ -231,61 +258,70 @@ class VideoBackground:
         self.name = str(path)
         self._fit = fit
         self._reader = VideoReader(path, threads=1)
-        self._current: U8Array | None = None
-        self._next: tuple[U8Array, int] | None = None
+        self._current: VideoFrame | None = None
+        self._next: tuple[VideoFrame, int] | None = None
         self._loop_start_ns = 0
-        self._last_ns = 0
+        self._loop_ns: int | None = None
+        self._last_ns: int | None = None
         self._ready = np.zeros((0, 0, 3), np.uint8)
 
     def open(self) -> None:
         """See `Background.open`."""
         self._reader.open()
-        self._next = self._reader.read()
-        self._current = None
+        self._next = self._reader.advance()
+        self._current = self._loop_ns = self._last_ns = None
 
     def render(self, frame: Frame) -> U8Array:
         """See `Background.render`."""
         if self._next is None:
             raise InputError(f"the background {self.name} is not open")
-        if self._current is None or frame.pts_ns < self._last_ns:
-            if self._current is not None:
-                self._reader.rewind()
-                self._next = self._reader.read()
-                assert self._next is not None
+        if self._last_ns is None or frame.pts_ns < self._last_ns:
+            if self._last_ns is not None:
+                self._next = self._restart()
             self._loop_start_ns = frame.pts_ns - self._next[1]
         self._last_ns = frame.pts_ns
         changed = self._ready.shape != frame.rgb.shape
-        while self._next[1] + self._loop_start_ns <= frame.pts_ns:
-            self._current, shown_ns = self._next
+        while (late_ns := frame.pts_ns - self._loop_start_ns - self._next[1]) >= 0:
+            if self._loop_ns is not None and late_ns >= self._loop_ns:
+                self._loop_start_ns += late_ns // self._loop_ns * self._loop_ns
+                continue
             changed = True
-            self._next = self._reader.read()
-            if self._next is None:
-                self._reader.rewind()
-                self._next = self._reader.read()
-                assert self._next is not None
-                frame_ns = round(1_000_000_000 / self._reader.info.fps)
-                self._loop_start_ns += shown_ns + frame_ns - self._next[1]
+            self._current, shown_ns = self._next
+            following = self._reader.advance()
+            if following is None:
+                following = self._restart()
+                self._loop_ns = shown_ns + round(1_000_000_000 / self._reader.info.fps) - following[1]
+                self._loop_start_ns += self._loop_ns
+            self._next = following
         assert self._current is not None
         if changed:
-            self._ready = fit_to(self._current, frame.size_wh, self._fit)
+            self._ready = fit_to(self._reader.convert(self._current), frame.size_wh, self._fit)
         return self._ready
+
+    def _restart(self) -> tuple[VideoFrame, int]:
+        self._reader.rewind()
+        first = self._reader.advance()
+        assert first is not None
+        return first
 
     def close(self) -> None:
         """See `Background.close`."""
         self._reader.close()
-        self._current = self._next = None
+        self._current = self._next = self._last_ns = None
+        self._ready = np.zeros((0, 0, 3), np.uint8)
 
 
 class BlurBackground:
     """The room itself, blurred. The only background that shows anything of the room, and only when asked for by name.
 
-    The blur is computed on a small copy, so that details are gone for good, whatever the strength.
+    The blur is computed on a small copy, so that details are gone for good, whatever the strength. Where the frame has
+    its matte, the person is left out, so that no ghost of them surrounds them.
 
     Args:
         strength: 0..1; the blur's standard deviation is 1 % to 8 % of the picture's height.
     """
 
-    is_moving = False
+    is_moving = True
     name = "blur"
 
     def __init__(self, strength: float = 0.5) -> None:
@@ -297,11 +333,19 @@ class BlurBackground:
     def render(self, frame: Frame) -> U8Array:
         """See `Background.render`."""
         width, height = frame.size_wh
-        small_height = min(height, 90)
+        small_height = min(height, _BLUR_LINES)
         small_wh = (max(1, round(width * small_height / height)), small_height)
-        small = cv2.resize(frame.rgb, small_wh, interpolation=cv2.INTER_AREA)
         sigma = max(0.5, (0.01 + 0.07 * self._strength) * small_height)
-        blurred = cv2.GaussianBlur(small, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+        small = np.asarray(cv2.resize(frame.rgb, small_wh, interpolation=cv2.INTER_AREA), np.float32)
+        if frame.alpha is None:
+            room = np.ones(small.shape[:2], np.float32)
+        else:
+            alpha = np.asarray(cv2.resize(frame.alpha, small_wh, interpolation=cv2.INTER_AREA), np.float32)
+            room = np.maximum(1 - alpha / 255, np.float32(_LEAST_ROOM))
+        weighted = cv2.GaussianBlur(small * room[..., None], (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+        weights = cv2.GaussianBlur(room, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+        small = np.asarray(weighted, np.float32).reshape(*room.shape, 3) / weights[..., None]
+        blurred = np.clip(small + 0.5, 0, 255).astype(np.uint8)
         return freeze(np.asarray(cv2.resize(blurred, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8))
 
     def close(self) -> None:

@@ -124,7 +124,7 @@ class Pipeline:
             slate = make_slate(frame.size_wh, frame.pts_ns)
             return Processed(slate, None, slate if self._keep_plain else None)
         with timer.measure("background"):
-            scene = stages.background.render(frame)
+            scene = stages.background.render(matted)
             if stages.background.is_moving and self._scene_cuts.is_cut(scene):
                 stages.smoother.reset()
         with timer.measure("harmonize"):
