@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -78,6 +79,7 @@ class VideoReader:
         self._decoded = 0
         self._packets = 0
         self._end_pts = 0
+        self._damaged = 0
         self._last_ns = 0
         self._shift_ns = 0
 
@@ -158,14 +160,32 @@ class VideoReader:
                 self._packets += packet.size > 0
                 if packet.pts is not None:
                     self._end_pts = max(self._end_pts, packet.pts + (packet.duration or 0))
-                yield from packet.decode()
+                for frame in packet.decode():
+                    self._damaged += frame.is_corrupt
+                    yield frame
         except av.error.FFmpegError as error:
             raise InputError(f"{self._path} is damaged after {self._decoded} frames: {error.strerror}") from error
-        # A file with an edit list may state more frames than it plays, but its duration follows the list.
-        if self._packets < stream.frames and stream.duration and stream.average_rate and stream.time_base:
-            missing = ((stream.start_time or 0) + stream.duration - self._end_pts) * stream.time_base
-            if missing * stream.average_rate >= Fraction(1, 2):
-                raise InputError(f"{self._path} is truncated: it ends after {self._decoded} of {stream.frames} frames")
+        if self._damaged:
+            log.warning("%s: %d frames are damaged", self._path, self._damaged)
+        missing = self._missing_frames(stream)
+        if missing:
+            total = self._decoded + missing
+            raise InputError(f"{self._path} is truncated: it ends after {self._decoded} of about {total} frames")
+
+    def _missing_frames(self, stream: VideoStream) -> int:
+        """How many frames the file lacks at its end, as far as it says how long it should be."""
+        time_base, rate = stream.time_base, stream.average_rate
+        if not time_base or not rate or (stream.frames and self._packets >= stream.frames):
+            return 0
+        if stream.duration:
+            # Not the stated number of frames: a file with an edit list plays fewer, and its duration follows the list.
+            end_s = ((stream.start_time or 0) + stream.duration) * time_base
+            return max(0, round((end_s - self._end_pts * time_base) * rate))
+        if match := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", "")):  # Matroska
+            end_s = Fraction(match[1]) * 3600 + Fraction(match[2]) * 60 + Fraction(match[3])
+            missing = round((end_s - self._end_pts * time_base) * rate)
+            return missing if missing > 1 else 0  # these times are rounded
+        return 0
 
     def read(self) -> tuple[U8Array, int] | None:
         """The next picture and its time, or None at the end.
@@ -224,7 +244,7 @@ class VideoReader:
         container, stream = self._container, self._stream
         if container is None or stream is None:
             raise InputError(f"{self._path} is not open")
-        self._decoded = self._packets = self._end_pts = self._shift_ns = self._last_ns = 0
+        self._reset()
         try:  # seeking spares opening and probing again, but some containers cannot go back to their first frame
             container.seek(stream.start_time or 0, stream=stream)
             self._frames = self._decode(container, stream)
@@ -240,7 +260,11 @@ class VideoReader:
             self._container.close()
         self._container = self._stream = self._first = None
         self._frames = iter(())
-        self._decoded = self._packets = self._end_pts = self._shift_ns = self._last_ns = 0
+        self._reset()
+
+    def _reset(self) -> None:
+        self._decoded = self._packets = self._damaged = 0
+        self._end_pts = self._shift_ns = self._last_ns = 0
 
 
 def url_from_path(path: Path) -> str:

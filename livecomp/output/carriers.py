@@ -43,7 +43,7 @@ class Carrier(Protocol):
 
 
 class PacketCarrier:
-    """Leaves packets as they are.
+    """Leaves packets as they are; those whose time jumps back are left out, since containers cannot hold them.
 
     Args:
         stream: The stream to carry.
@@ -53,17 +53,26 @@ class PacketCarrier:
     def __init__(self, stream: Stream, output: OutputContainer) -> None:
         self._output = output
         self._target = output.add_stream_from_template(stream)
+        self._last_s = Fraction(-(2**62))
+        self._late = 0
         _copy_labels(stream, self._target)
 
     def mux(self, packet: Packet[Stream]) -> None:
         """See `Carrier.mux`."""
         if packet.dts is None:  # the empty packet that ends a stream
             return
+        time_s = packet.dts * packet.time_base
+        if time_s < self._last_s or (time_s == self._last_s and self._target.type != "subtitle"):
+            self._late += 1
+            return
+        self._last_s = time_s
         packet.stream = self._target
         self._output.mux(packet)
 
     def finish(self) -> None:
         """See `Carrier.finish`."""
+        if self._late:
+            log.warning("%d packets of %s are left out, since their time jumps back", self._late, self._target.type)
 
 
 class SoundCarrier:

@@ -151,6 +151,7 @@ class VideoSink:
             if self._copied is not None:
                 self._copied.mux_until(composite.pts_ns)
         except (OSError, av.error.FFmpegError) as error:
+            self.abort()  # whatever is called next, a video with a hole does not get the final name
             raise OutputError(f"cannot write {self._path}: {_reason(error)}") from error
 
     def close(self) -> None:

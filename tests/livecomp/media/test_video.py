@@ -216,12 +216,14 @@ def test_rewind_from_the_middle(clip: Path) -> None:
     assert (number_of(picture[0]), picture[1]) == (0, 0)
 
 
-@pytest.mark.parametrize("share", [0.5, 0.8, 0.97])
-def test_truncated_file_gives_its_good_frames_and_then_an_error(tmp_path: Path, share: float) -> None:
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.93])
+def test_truncated_file_gives_its_good_frames_and_then_an_error(tmp_path: Path, share: float, suffix: str) -> None:
     rng = np.random.default_rng(1)
     noise = [rng.integers(0, 255, (96, 128, 3), np.uint8) for _ in range(30)]
-    whole = write_clip(tmp_path / "whole.mp4", noise, container_options=FASTSTART)
-    cut = tmp_path / "cut.mp4"
+    options = {} if suffix == ".mkv" else FASTSTART
+    whole = write_clip(tmp_path / f"whole{suffix}", noise, container_options=options)
+    cut = tmp_path / f"cut{suffix}"
     cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * share)])
     reader = VideoReader(cut).open()
     good = 0
@@ -231,6 +233,31 @@ def test_truncated_file_gives_its_good_frames_and_then_an_error(tmp_path: Path, 
     reader.close()
     assert f"after {good} " in str(caught.value)
     assert 0.3 * 30 < good < 30
+
+
+def test_a_clip_cut_by_one_frame_is_noticed(tmp_path: Path) -> None:
+    whole = write_clip(
+        tmp_path / "whole.mp4",
+        [numbered_picture(index) for index in range(30)],
+        codec="mpeg4",
+        container_options=FASTSTART,
+    )
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole.read_bytes()[:-10])
+    assert len(read_all(whole)) == 30
+    with pytest.raises(InputError, match="after 29 "):
+        read_all(cut)
+
+
+def test_damage_in_the_middle_is_survived_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rng = np.random.default_rng(1)
+    path = write_clip(tmp_path / "clip.ts", [rng.integers(0, 255, (96, 128, 3), np.uint8) for _ in range(30)])
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 400] = bytes(value ^ 0x5A for value in data[middle : middle + 400])
+    path.write_bytes(data)
+    assert len(read_all(path)) >= 28
+    assert "frames are damaged" in caplog.text
 
 
 def test_a_file_cut_before_its_index_is_refused(tmp_path: Path, clip: Path) -> None:

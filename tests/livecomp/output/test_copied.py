@@ -150,3 +150,16 @@ def test_without_sound_nothing_is_added(tmp_path: Path) -> None:
     source.close()
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert [stream.type for stream in container.streams] == ["video"]
+
+
+def test_sound_whose_time_jumps_back_does_not_stop_the_video(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    once = beep_and_flash(tmp_path / "once.ts")
+    twice = tmp_path / "twice.ts"
+    twice.write_bytes(once.read_bytes() * 2)
+    out = tmp_path / "out.mp4"
+    with caplog.at_level(logging.WARNING):
+        pass_through(twice, out)
+    assert "time jumps back" in caplog.text
+    with av.open(str(out)) as container:
+        assert container.streams.video[0].frames == 4 * FPS
+    assert abs(beep_time(out) - flash_time(out)) <= 1 / FPS

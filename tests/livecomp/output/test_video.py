@@ -203,6 +203,19 @@ def test_a_full_disk_at_any_moment_is_an_error_and_keeps_the_older_file(
     assert path.read_bytes() == b"older"
 
 
+def test_after_a_failed_write_close_gives_nothing_the_final_name(tmp_path: Path) -> None:
+    sink = make_sink(tmp_path / "out.mp4", (128, 96), quality=1)
+    sink.open()
+    pictures = noise(60)
+    with file_limit(20_000), pytest.raises(OutputError, match="File too large"):  # noqa: PT012  # at any of them
+        for picture in pictures:
+            sink.write(picture)
+    sink.close()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OutputError, match="not open"):
+        sink.write(pictures[0])
+
+
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "folder.mp4").mkdir()
     for path, reason in (
