@@ -19,6 +19,8 @@ __all__ = ["FusedCompositor"]
 _LINEAR = linear_from_encoded(np.arange(256, dtype=np.float32) / np.float32(255))
 _ENCODE = encoded_from_linear(np.linspace(0, 1, ENCODE_STEPS, dtype=np.float32) ** 2) * np.float32(255)
 _ROWS_WORTH_A_THREAD = 64
+_MOST_MATRIX = np.float32(1e4)
+"""Beyond it, sums could overflow to values for which the compiled loop has no index."""
 
 
 class FusedCompositor:
@@ -69,7 +71,7 @@ class FusedCompositor:
         )
         out = np.empty(frame.rgb.shape, np.uint8)
         shared = (
-            weakened.matrix * np.float32((LUT_STEPS - 1) / 255),
+            np.clip(weakened.matrix, -_MOST_MATRIX, _MOST_MATRIX) * np.float32((LUT_STEPS - 1) / 255),
             _tables(weakened.curves),
             weakened.log_gain,
             bool(weakened.log_gain.any()),

@@ -8,9 +8,9 @@ only the few mixed pixels at the edge take a branch.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from livecomp.compiled import compiled
 from livecomp.composite.edges import FEW
 
 __all__ = ["ENCODE_STEPS", "LUT_STEPS", "compose_band"]
@@ -25,8 +25,8 @@ LUT_STEPS = 4096
 ENCODE_STEPS = 4096
 """Entries of the table from the square root of linear light back to encoded values."""
 
-_OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": True}
-# Nothing here makes a NaN: what goes in is 8-bit or checked to be finite.
+# fastmath: nothing here makes a NaN, as what goes in is 8-bit, or finite and bounded.
+_compiled = compiled(fastmath=True, nogil=True, error_model="numpy")
 
 _ONE = np.float32(1)
 _HALF = np.float32(0.5)
@@ -37,7 +37,7 @@ _LUT_TOP = np.float32(LUT_STEPS - 1)
 _ENCODE_TOP = np.float32(ENCODE_STEPS - 1)
 
 
-@njit(**_OPTIONS)
+@_compiled
 def compose_band(
     rgb: U8,
     alpha: U8,
@@ -113,10 +113,8 @@ def compose_band(
         _store(red, green, blue, opacity, scene, out[y, 3 * left : 3 * right], count)
 
 
-@njit(**_OPTIONS)
-def _load(
-    rgb: U8, alpha: U8, red: F32, green: F32, blue: F32, opacity: F32, count: int
-) -> None:
+@_compiled
+def _load(rgb: U8, alpha: U8, red: F32, green: F32, blue: F32, opacity: F32, count: int) -> None:
     for x in range(count):
         red[x] = np.float32(rgb[3 * x])
         green[x] = np.float32(rgb[3 * x + 1])
@@ -124,10 +122,8 @@ def _load(
         opacity[x] = np.float32(alpha[x]) * np.float32(1 / 255)
 
 
-@njit(**_OPTIONS)
-def _mix(
-    red: F32, green: F32, blue: F32, matrix: F32, to_red: I32, to_green: I32, to_blue: I32, count: int
-) -> None:
+@_compiled
+def _mix(red: F32, green: F32, blue: F32, matrix: F32, to_red: I32, to_green: I32, to_blue: I32, count: int) -> None:
     """The matrix, giving positions in the curves' tables."""
     m00, m01, m02 = matrix[0, 0], matrix[0, 1], matrix[0, 2]
     m10, m11, m12 = matrix[1, 0], matrix[1, 1], matrix[1, 2]
@@ -139,13 +135,13 @@ def _mix(
         to_blue[x] = np.int32(min(max(m20 * r + m21 * g + m22 * b, _ZERO), _LUT_TOP) + _HALF)
 
 
-@njit(**_OPTIONS)
+@_compiled
 def _look_up(values: F32, curve: F32, steps: I32, count: int) -> None:
     for x in range(count):
         values[x] = curve[np.uint32(steps[x])]
 
 
-@njit(**_OPTIONS)
+@_compiled
 def _shade(red: F32, green: F32, blue: F32, gains: F32, count: int) -> None:
     for x in range(count):
         gain = gains[x]
@@ -154,10 +150,8 @@ def _shade(red: F32, green: F32, blue: F32, gains: F32, count: int) -> None:
         blue[x] = min(blue[x] * gain, _TOP)
 
 
-@njit(**_OPTIONS)
-def _store(
-    red: F32, green: F32, blue: F32, opacity: F32, background: U8, out: U8, count: int
-) -> None:
+@_compiled
+def _store(red: F32, green: F32, blue: F32, opacity: F32, background: U8, out: U8, count: int) -> None:
     """Blend on encoded values; exact where the opacity is 0 or 1."""
     for x in range(count):
         a = opacity[x]
@@ -167,9 +161,18 @@ def _store(
         out[3 * x + 2] = np.uint8(np.int32(a * blue[x] + rest * np.float32(background[3 * x + 2]) + _HALF))
 
 
-@njit(**_OPTIONS)
+@_compiled
 def _decontaminate(
-    red: F32, green: F32, blue: F32, opacity: F32, upper: F32, lower: F32, v: np.float32, left: int, width: int, count: int
+    red: F32,
+    green: F32,
+    blue: F32,
+    opacity: F32,
+    upper: F32,
+    lower: F32,
+    v: np.float32,
+    left: int,
+    width: int,
+    count: int,
 ) -> None:
     """Step 1 in `reference`, in mixed pixels only; `upper` and `lower` are the rows of `sides` around this one."""
     for x in range(count):
@@ -186,7 +189,7 @@ def _decontaminate(
             values[x] = min(max(near + a * (value - a * near - (_ONE - a) * room), _ZERO), _TOP)
 
 
-@njit(**_OPTIONS)
+@_compiled
 def _wrap(
     red: F32,
     green: F32,
@@ -218,7 +221,7 @@ def _wrap(
         x = end
 
 
-@njit(**_OPTIONS)
+@_compiled
 def _blend_linear(
     red: F32, green: F32, blue: F32, opacity: F32, background: U8, linear: F32, encode: F32, count: int
 ) -> None:
@@ -236,7 +239,7 @@ def _blend_linear(
         opacity[x] = _ONE
 
 
-@njit(**_OPTIONS)
+@_compiled
 def _span(row: U8) -> tuple[int, int]:
     """First pixel of a row that is not 0, and one past the last; (0, 0) when there is none."""
     width = row.shape[0]
@@ -251,7 +254,7 @@ def _span(row: U8) -> tuple[int, int]:
     return left, right
 
 
-@njit(**_OPTIONS)
+@_compiled
 def _spread_gains(nodes: F32, gains: F32, left: int, width: int, count: int) -> None:
     """The factor for each pixel of a row: exp of the interpolated log-gain, as a 4th power of a short series."""
     columns = nodes.shape[0]
@@ -269,7 +272,7 @@ def _spread_gains(nodes: F32, gains: F32, left: int, width: int, count: int) -> 
         x = end
 
 
-@njit(**_OPTIONS)
+@_compiled
 def _cell(left: int, x: int, width: int, columns: int, count: int) -> tuple[int, int, np.float32, np.float32, int]:
     """The stretch of a row, from pixel `left + x` on, that lies between the same two nodes of a small map.
 
@@ -289,7 +292,7 @@ def _cell(left: int, x: int, width: int, columns: int, count: int) -> tuple[int,
     return first, second, u, step, min(count, max(x + 1, end))
 
 
-@njit(**_OPTIONS)
+@_compiled
 def _place(index: int, length: int, small: int) -> tuple[int, int, np.float32]:
     """Where pixel `index` of `length` falls among `small` nodes: two neighbours and the weight of the second."""
     position = (np.float32(index) + _HALF) * np.float32(small) / np.float32(length) - _HALF
@@ -299,10 +302,8 @@ def _place(index: int, length: int, small: int) -> tuple[int, int, np.float32]:
     return first, second, position - np.float32(first)
 
 
-@njit(**_OPTIONS)
-def _sample(
-    upper: F32, lower: F32, v: np.float32, first: int, second: int, u: np.float32, channel: int
-) -> np.float32:
+@_compiled
+def _sample(upper: F32, lower: F32, v: np.float32, first: int, second: int, u: np.float32, channel: int) -> np.float32:
     above = upper[first, channel] + u * (upper[second, channel] - upper[first, channel])
     below = lower[first, channel] + u * (lower[second, channel] - lower[first, channel])
-    return above + v * (below - above)
+    return np.float32(above + v * (below - above))

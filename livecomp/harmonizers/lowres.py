@@ -9,7 +9,8 @@ from livecomp.frame import U8Array
 
 __all__ = ["make_input"]
 
-_OVERSAMPLE = 4
+_SAMPLES = 256
+_MOST_OVERSAMPLE, _LEAST_OVERSAMPLE = 4, 2
 
 
 def make_input(rgb: U8Array, background: U8Array, alpha: U8Array, size: int) -> tuple[U8Array, U8Array]:
@@ -28,7 +29,8 @@ def make_input(rgb: U8Array, background: U8Array, alpha: U8Array, size: int) -> 
         The composite, (size, size, 3) uint8, and its alpha, (size, size) uint8.
     """
     height, width = alpha.shape
-    fine_wh = (min(width, size * _OVERSAMPLE), min(height, size * _OVERSAMPLE))
+    fine = size * min(max(_SAMPLES // size, _LEAST_OVERSAMPLE), _MOST_OVERSAMPLE)
+    fine_wh = (min(width, fine), min(height, fine))
     person, scene, matte = (
         np.asarray(cv2.resize(picture, fine_wh, interpolation=cv2.INTER_NEAREST), np.uint8)
         for picture in (rgb, background, alpha)

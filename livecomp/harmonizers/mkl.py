@@ -1,17 +1,21 @@
-"""Linear Monge-Kantorovich colour transfer: Pitié and Kokaram, "The Linear Monge-Kantorovitch Linear Colour Mapping
-for Example-Based Colour Transfer", CVMP 2007.
+"""Linear Monge-Kantorovich colour transfer.
+
+Pitié and Kokaram, "The Linear Monge-Kantorovitch Linear Colour Mapping for Example-Based Colour Transfer", CVMP 2007.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from livecomp.correction import Correction, F32Array
+from livecomp.correction import Correction
 from livecomp.frame import U8Array
 from livecomp.harmonizers.fit import correction_from_affine
 from livecomp.harmonizers.statistics import moments, split
 
 __all__ = ["MklHarmonizer"]
+
+F64Array = NDArray[np.float64]
 
 _NOISE = 1e-4
 _MOST_STRETCH = 3.0
@@ -37,7 +41,7 @@ class MklHarmonizer:
             return Correction.identity()
         person_mean, person_covariance = moments(regions.rgb, regions.person)
         scene_mean, scene_covariance = moments(regions.rgb, regions.scene)
-        noise = _NOISE * np.eye(3)
+        noise: F64Array = _NOISE * np.eye(3)
         root = _power(person_covariance + noise, 0.5)
         inverse_root = _power(person_covariance + noise, -0.5)
         transfer = inverse_root @ _power(root @ (scene_covariance + noise) @ root, 0.5) @ inverse_root
@@ -51,6 +55,6 @@ class MklHarmonizer:
         """See `Harmonizer.close`."""
 
 
-def _power(symmetric: F32Array, exponent: float) -> F32Array:
+def _power(symmetric: F64Array, exponent: float) -> F64Array:
     values, vectors = np.linalg.eigh(symmetric)
     return np.asarray((vectors * np.maximum(values, 1e-12) ** exponent) @ vectors.T)

@@ -137,3 +137,15 @@ def test_no_matte_and_a_background_of_another_size_are_refused(compositor: type)
         compositor().compose(
             frame.with_alpha(np.zeros((8, 9), np.uint8)), random_picture(rng, 9, 8), Correction.identity()
         )
+
+
+@pytest.mark.parametrize("size", [1e4, 3e38])
+def test_an_absurd_matrix_saturates_instead_of_reading_beyond_the_tables(size: float) -> None:
+    rng = np.random.default_rng(6)
+    frame = Frame(random_picture(rng, 40, 50), 0).with_alpha(np.full((40, 50), 255, np.uint8))
+    matrix = np.float32(size) * np.float32([[1, 1, -1], [1, 0, 0], [-1, -1, -1]])
+    absurd = Correction(matrix, Correction.identity().curves, Correction.identity().log_gain)
+    shown = FusedCompositor().compose(frame, random_picture(rng, 40, 50), absurd).rgb
+    assert set(np.unique(shown)) <= {0, 255}
+    np.testing.assert_array_equal(shown[..., 1] == 255, frame.rgb[..., 0] > 0)
+    np.testing.assert_array_equal(shown[..., 2], 0)

@@ -1,0 +1,65 @@
+"""Loops compiled by numba, whose machine code is kept in a folder of the user's own."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numba
+from platformdirs import user_cache_path
+
+__all__ = ["cache_folder", "compiled"]
+
+_config: Any = numba.config  # its attributes are set at run time
+
+
+def cache_folder() -> Path | None:
+    """The folder for compiled loops, made if need be; None where there can be none that only this user writes to.
+
+    Machine code is loaded from it, so nobody else may put files there: it gets the mode 0700, and a folder of somebody
+    else is not used. A user's own NUMBA_CACHE_DIR goes before it.
+    """
+    if _config.CACHE_DIR:
+        return Path(_config.CACHE_DIR)
+    folder = user_cache_path("livecomp") / "numba"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.name == "posix":
+            if folder.stat().st_uid != os.getuid():
+                return None
+            if stat.S_IMODE(folder.stat().st_mode) != stat.S_IRWXU:
+                folder.chmod(stat.S_IRWXU)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
+
+
+def compiled(
+    *, fastmath: bool = False, nogil: bool = True, error_model: Literal["python", "numpy"] = "python"
+) -> Callable[[Callable[..., object]], Any]:
+    """A decorator: compile at the first call, or load what an earlier run compiled; without a folder, compile anew.
+
+    Args:
+        fastmath: Allow the compiler to reorder sums, and to assume that no value is NaN or infinite.
+        nogil: Let other Python threads run meanwhile.
+        error_model: "python" raises on division by zero, "numpy" does not check.
+    """
+
+    def decorate(function: Callable[..., object]) -> object:
+        folder, before = cache_folder(), _config.CACHE_DIR
+        _config.CACHE_DIR = str(folder or "")
+        try:
+            options: dict[str, Any] = {
+                "cache": folder is not None,
+                "fastmath": fastmath,
+                "nogil": nogil,
+                "error_model": error_model,
+            }
+            return numba.njit(**options)(function)
+        finally:
+            _config.CACHE_DIR = before
+
+    return decorate

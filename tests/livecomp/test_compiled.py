@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+
+from livecomp import compiled as module
+from livecomp.compiled import cache_folder, compiled
+
+
+def plus_one(values: np.ndarray) -> float:
+    return values.sum() + 1.0
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.setattr(module, "user_cache_path", lambda name: tmp_path / name)
+    return tmp_path / "livecomp" / "numba"
+
+
+def test_code_is_kept_in_a_folder_of_the_user_alone(cache: Path) -> None:
+    cache.mkdir(parents=True, mode=0o755)
+    assert compiled()(plus_one)(np.ones(3)) == 4
+    assert list(cache.rglob("*.nbi"))
+    assert not list(Path(__file__).parent.rglob("test_compiled.plus_one*.nbi"))
+    assert numba.config.CACHE_DIR == ""
+    if os.name == "posix":
+        assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+
+
+def test_without_a_folder_it_compiles_all_the_same(cache: Path) -> None:
+    cache.parent.write_text("a file where the folder should be")
+    assert cache_folder() is None
+    assert compiled()(plus_one)(np.ones(3)) == 4
+
+
+@pytest.mark.skipif(os.name != "posix", reason="owners are a matter of POSIX")
+def test_a_folder_of_somebody_else_is_not_used(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.mkdir(parents=True)
+    assert cache_folder() == cache
+    monkeypatch.setattr(os, "getuid", lambda: cache.stat().st_uid + 1)
+    assert cache_folder() is None
+
+
+def test_the_users_own_setting_goes_first(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "own"))
+    compiled()(plus_one)(np.ones(3))
+    assert list((tmp_path / "own").rglob("*.nbi"))
+    assert not cache.exists()
