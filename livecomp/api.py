@@ -30,7 +30,15 @@ from livecomp.output.video import VideoSink
 from livecomp.pipeline import BesidePicker, Output, Pipeline, run_offline
 from livecomp.stats import StageSummary
 
-__all__ = ["DEFAULT_MODEL", "ProcessReport", "harmonize", "harmonize_file", "harmonize_folder", "make_folder", "process"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "ProcessReport",
+    "harmonize",
+    "harmonize_file",
+    "harmonize_folder",
+    "make_folder",
+    "process",
+]
 
 Progress = Callable[[int, int | None], None]
 
@@ -77,9 +85,7 @@ def harmonize(
     harmonizer = _opened_harmonizer(model)
     small, small_alpha = make_input(frame.rgb, frame.rgb, frame.require_alpha(), harmonizer.input_size)
     correction = harmonizer.predict(small, small_alpha)
-    compositor = FusedCompositor(
-        color_strength=color_strength, shading_strength=shading_strength, threads=1
-    )
+    compositor = FusedCompositor(color_strength=color_strength, shading_strength=shading_strength, threads=1)
     return compositor.compose(frame, frame.rgb, correction).rgb.copy()
 
 
@@ -143,13 +149,13 @@ def process(
     extra = None if before_after is None else Path(before_after)
     targets = [target] if extra is None else [target, extra]
     check_targets([Path(source), Path(background)], targets, overwrite=overwrite)
+    pipeline = Pipeline(config.build(background), on_miss=config.on_miss, keep_plain=extra is not None)
     folder = Path(source)
-    with Pipeline(config.build(background), on_miss=config.on_miss, keep_plain=extra is not None) as pipeline:
-        if not folder.is_dir():
-            return _process_one(source, pipeline, target, extra, config, progress)
+    if folder.is_dir():
         if extra is not None:
             raise ConfigError("before/after works for one video or picture, not for a folder")
         return _process_folder(folder, pipeline, target, config, overwrite=overwrite, progress=progress)
+    return _process_one(source, pipeline, target, extra, config, progress)
 
 
 def _process_one(
@@ -165,8 +171,9 @@ def _process_one(
             picker = BesidePicker(only_frame=(total or 1) // 2 if as_picture else None)
             outputs.append(Output(_make_sink(extra, info, config), picker, "before/after"))
         done = itertools.count(1)
-        start_ns = time.monotonic_ns()
-        frames = run_offline(source, pipeline, outputs, on_frame=lambda: progress(next(done), total))
+        with pipeline:
+            start_ns = time.monotonic_ns()
+            frames = run_offline(source, pipeline, outputs, on_frame=lambda: progress(next(done), total))
     seconds = (time.monotonic_ns() - start_ns) / 1e9
     return ProcessReport(frames, pipeline.missed, seconds, pipeline.timer.summary())
 
@@ -177,19 +184,21 @@ def _process_folder(
     """Every picture on its own, with filters started anew; one that fails is named in the report, the others go on."""
     pictures = _pictures(folder)
     make_folder(target)
-    frames, failed = 0, []
-    start_ns = time.monotonic_ns()
-    for done, picture in enumerate(pictures, 1):
-        try:
+    frames = 0
+    failed: list[tuple[Path, LiveCompError]] = []
+    with pipeline:
+        start_ns = time.monotonic_ns()
+        for done, picture in enumerate(pictures, 1):
             result = target / picture.name
-            check_targets([picture], [result], overwrite=overwrite)
-            pipeline.reset()
-            with closing(StillSource(picture)) as source:
-                source.open()
-                frames += run_offline(source, pipeline, [Output(_make_sink(result, source.info, config))])
-        except (InputError, MatteError, ConfigError) as error:
-            failed.append((picture, error))
-        progress(done, len(pictures))
+            try:
+                check_targets([picture], [result], overwrite=overwrite)
+                pipeline.reset()
+                with closing(StillSource(picture)) as source:
+                    source.open()
+                    frames += run_offline(source, pipeline, [Output(_make_sink(result, source.info, config))])
+            except (InputError, MatteError, ConfigError) as error:
+                failed.append((picture, error))
+            progress(done, len(pictures))
     seconds = (time.monotonic_ns() - start_ns) / 1e9
     return ProcessReport(frames, pipeline.missed, seconds, pipeline.timer.summary(), failed)
 

@@ -97,7 +97,9 @@ _Yes = Annotated[bool, typer.Option("--yes", "-y", help="Replace existing files.
 
 @app.command()
 def process(
-    source: Annotated[str, typer.Argument(metavar="INPUT", help="A video, a picture, a folder of pictures, or 'demo'.")],
+    source: Annotated[
+        str, typer.Argument(metavar="INPUT", help="A video, a picture, a folder of pictures, or 'demo'.")
+    ],
     background: _Background,
     output: Annotated[Path, typer.Option("--output", "-o", help="A video, a picture or a folder, like the input.")],
     model: _Model = None,
@@ -130,9 +132,13 @@ def process(
     ] = None,
     before_after: Annotated[
         Path | None,
-        typer.Option(help="Also write the plain composite beside the harmonized one: a video, or a picture of one frame."),
+        typer.Option(
+            help="Also write the plain composite beside the harmonized one: a video, or a picture of one frame."
+        ),
     ] = None,
-    timings: Annotated[Path | None, typer.Option(help="Write the time of each stage as JSON; '-' prints a table.")] = None,
+    timings: Annotated[
+        Path | None, typer.Option(help="Write the time of each stage as JSON; '-' prints a table.")
+    ] = None,
     yes: _Yes = False,
 ) -> None:
     """Put the person of a video, a picture or a folder of pictures into another scene.
@@ -176,7 +182,9 @@ def process(
 @app.command()
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("livecomp-demo"),
-    background: Annotated[str, typer.Option("--background", "-b", help="Another scene than the built-in one.")] = "demo",
+    background: Annotated[
+        str, typer.Option("--background", "-b", help="Another scene than the built-in one.")
+    ] = "demo",
     model: _Model = None,
     segmenter: Annotated[str, typer.Option(help="Matte model; see process.")] = "landscape",
     yes: _Yes = False,
@@ -207,7 +215,9 @@ def demo(
 @app.command()
 def harmonize(
     composite: Annotated[Path | None, typer.Argument(help="The composite picture.", show_default=False)] = None,
-    mask: Annotated[Path | None, typer.Argument(help="Its mask, white where the person is.", show_default=False)] = None,
+    mask: Annotated[
+        Path | None, typer.Argument(help="Its mask, white where the person is.", show_default=False)
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The result.", show_default=False)] = None,
     composites: Annotated[Path | None, typer.Option(help="Folder of composites.", show_default=False)] = None,
     masks: Annotated[Path | None, typer.Option(help="Folder of masks with the same stems.", show_default=False)] = None,
@@ -253,7 +263,9 @@ def models(
 
     entries = list_models()
     if as_json:
-        typer.echo(json.dumps([{"name": entry.name, "path": str(entry.path), **asdict(entry.spec)} for entry in entries]))
+        typer.echo(
+            json.dumps([{"name": entry.name, "path": str(entry.path), **asdict(entry.spec)} for entry in entries])
+        )
         return
     table = Table(box=None, pad_edge=False)
     for heading in ("model", "for", "installed", "licence", "MB", "SHA-256"):

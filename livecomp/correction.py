@@ -129,4 +129,5 @@ class Correction:
         nodes = np.linspace(0, 1, self.curves.shape[1])
         curved = np.stack([np.interp(mixed[..., c], nodes, np.clip(self.curves[c], 0, 1)) for c in range(3)], axis=-1)
         log_gain = cv2.resize(self.log_gain, (width, height), interpolation=cv2.INTER_LINEAR)
-        return np.clip(curved * np.exp(log_gain)[..., None], 0, 1).astype(np.float32)
+        shaded = curved * np.exp(log_gain)[..., None]
+        return np.asarray(np.clip(shaded, 0, 1), np.float32)

@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ["StageSummary", "StageTimer"]
+
+Counts = NDArray[np.int64]
 
 _LOWEST_MS = 1e-3
 _RATIO = 1.02
@@ -35,7 +38,7 @@ class StageTimer:
     """
 
     def __init__(self) -> None:
-        self._counts: dict[str, np.ndarray[tuple[int], np.dtype[np.int64]]] = {}
+        self._counts: dict[str, Counts] = {}
         self._total_ms: dict[str, float] = {}
 
     def add(self, stage: str, milliseconds: float) -> None:
@@ -64,18 +67,20 @@ class StageTimer:
             cumulative = np.cumsum(counts)
             count = int(cumulative[-1])
 
-            def percentile(q: float, cumulative: np.ndarray = cumulative, count: int = count) -> float:  # type: ignore[type-arg]
-                index = int(np.searchsorted(cumulative, q * count))
-                return float(_LOWEST_MS * _RATIO ** (index + 0.5))
-
             rows.append(
                 StageSummary(
                     stage=stage,
                     count=count,
                     mean_ms=self._total_ms[stage] / count,
-                    p50_ms=percentile(0.50),
-                    p95_ms=percentile(0.95),
-                    p99_ms=percentile(0.99),
+                    p50_ms=_percentile(cumulative, 0.50),
+                    p95_ms=_percentile(cumulative, 0.95),
+                    p99_ms=_percentile(cumulative, 0.99),
                 )
             )
         return rows
+
+
+def _percentile(cumulative: Counts, q: float) -> float:
+    """The middle of the bin that holds the `q`-th part of all counts, in milliseconds."""
+    index = int(np.searchsorted(cumulative, q * cumulative[-1]))
+    return float(_LOWEST_MS * _RATIO ** (index + 0.5))

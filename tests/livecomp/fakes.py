@@ -8,10 +8,10 @@ from fractions import Fraction
 import numpy as np
 
 from livecomp.capture import SourceInfo
+from livecomp.config import Stages
 from livecomp.correction import Correction
 from livecomp.errors import OutputError
 from livecomp.frame import Composite, Frame, U8Array, freeze
-from livecomp.config import Stages
 
 SIZE_WH = (48, 32)
 CANARY = (255, 0, 255)

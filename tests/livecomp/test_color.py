@@ -24,4 +24,6 @@ def test_known_values_of_lab() -> None:
 
 def test_lab_and_back() -> None:
     colors = np.random.default_rng(0).random((7, 5, 3), np.float32)
-    np.testing.assert_allclose(rgb_from_lab(lab_from_rgb(colors)), colors, atol=1 / 255)  # OpenCV tabulates the cube root
+    np.testing.assert_allclose(
+        rgb_from_lab(lab_from_rgb(colors)), colors, atol=1 / 255
+    )  # OpenCV tabulates the cube root

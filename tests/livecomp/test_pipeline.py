@@ -116,7 +116,7 @@ def test_offline_keeps_every_frame_in_order() -> None:
 
 def test_a_source_that_breaks_leaves_nothing_behind() -> None:
     source, sink = FakeSource(10, fail_at=6, error=InputError("damaged after 6 frames")), FakeSink()
-    with Pipeline(fake_stages()) as pipeline, pytest.raises(InputError, match="after 6 frames"):
+    with Pipeline(fake_stages()) as pipeline, pytest.raises(InputError, match=r"after 6 frames"):
         run_offline(source, pipeline, [Output(sink)])
     assert sink.calls == ["open", "abort"]
 
@@ -153,7 +153,10 @@ def test_a_miss_in_the_middle_stops_the_run_or_is_counted() -> None:
         return frame if frame.pts_ns == 120_000_000 else frame.with_alpha(person_alpha())
 
     sink = FakeSink()
-    with Pipeline(fake_stages(segmenter=FakeSegmenter(fault))) as pipeline, pytest.raises(MatteError, match="0.120 s"):
+    with (
+        Pipeline(fake_stages(segmenter=FakeSegmenter(fault))) as pipeline,
+        pytest.raises(MatteError, match=r"0\.120 s"),
+    ):
         run_offline(FakeSource(10), pipeline, [Output(sink)])
     assert sink.calls == ["open", "abort"]
     sink = FakeSink()

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import livecomp
+from livecomp import api
+from livecomp.capture.demo import DemoSource
+from livecomp.capture.registry import BUILT_IN_SOURCES
+from livecomp.config import Config
+from livecomp.errors import ConfigError, InputError, MatteError
+from livecomp.media.image import read_image, write_image
+from livecomp.media.video import VideoReader
+
+PLAIN = Config.from_options({"harmonize": {"model": "reinhard"}})
+
+
+@pytest.fixture
+def short_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo, but 8 small frames of it."""
+    monkeypatch.setitem(BUILT_IN_SOURCES, "demo", lambda: DemoSource((321, 181), seconds=8 / 30))
+
+
+@pytest.fixture
+def still(tmp_path: Path) -> Path:
+    source = DemoSource((320, 180))
+    source.open()
+    frame = source.read()
+    source.close()
+    assert frame is not None
+    path = tmp_path / "person.png"
+    write_image(path, frame.rgb)
+    return path
+
+
+def composite_and_mask() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(40, 200, (70, 91, 3), np.uint8)
+    mask = np.zeros((70, 91), np.uint8)
+    mask[20:60, 30:70] = 255
+    return rgb, mask
+
+
+def test_harmonize_changes_the_person_alone() -> None:
+    rgb, mask = composite_and_mask()
+    rgb[mask > 0] //= 3
+    before = rgb.copy()
+    shown = livecomp.harmonize(rgb, mask, model="reinhard")
+    np.testing.assert_array_equal(rgb, before)
+    np.testing.assert_array_equal(shown[mask == 0], rgb[mask == 0])
+    assert shown[mask > 0].mean() > 1.5 * rgb[mask > 0].mean()
+    np.testing.assert_array_equal(shown, livecomp.harmonize(rgb, mask > 0, model="reinhard"))
+    weak = livecomp.harmonize(rgb, mask, model="reinhard", color_strength=0.0, shading_strength=0.0)
+    np.testing.assert_array_equal(weak, rgb)
+
+
+def test_harmonize_refuses_what_it_cannot_use() -> None:
+    rgb, mask = composite_and_mask()
+    with pytest.raises(InputError, match=r"expected a mask of \(70, 91\)"):
+        livecomp.harmonize(rgb, mask[:-1])
+    with pytest.raises(InputError, match="empty"):
+        livecomp.harmonize(rgb, np.zeros_like(mask))
+    with pytest.raises(InputError, match=r"expected a composite of \(H, W, 3\)"):
+        livecomp.harmonize(mask, mask)
+    with pytest.raises(ConfigError, match="known are"):
+        livecomp.harmonize(rgb, mask, model="magic")
+
+
+@pytest.mark.usefixtures("short_demo")
+def test_a_video_and_a_picture_of_before_and_after(tmp_path: Path) -> None:
+    seen: list[tuple[int, int | None]] = []
+    report = livecomp.process(
+        "demo",
+        "demo",
+        tmp_path / "out.mp4",
+        config=PLAIN,
+        before_after=tmp_path / "pair.png",
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert report.frames == 8
+    assert report.slates == 0
+    assert seen == [(done, 8) for done in range(1, 9)]
+    assert {"segment", "harmonize", "composite", "write"} <= {row.stage for row in report.stages}
+    reader = VideoReader(tmp_path / "out.mp4").open()
+    times = []
+    while (picture := reader.read()) is not None:
+        times.append(picture[1])
+    reader.close()
+    assert len(times) == 8
+    np.testing.assert_allclose(np.diff(times), 1e9 / 30, atol=2e5)
+    assert read_image(tmp_path / "pair.png").shape[:2] == (181, 2 * 321 + 4)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.mp4", "pair.png"]
+
+
+def test_a_still_becomes_a_still(tmp_path: Path, still: Path) -> None:
+    report = livecomp.process(still, "#204060", tmp_path / "out.png", config=PLAIN)
+    assert report.frames == 1
+    shown = read_image(tmp_path / "out.png")
+    assert shown.shape == (180, 320, 3)
+    assert shown[2, 2].tolist() == [0x20, 0x40, 0x60]
+
+
+def test_a_folder_becomes_a_folder_and_names_what_failed(tmp_path: Path, still: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        (folder / name).write_bytes(still.read_bytes())
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    report = livecomp.process(folder, "white", tmp_path / "out", config=PLAIN)
+    assert report.frames == 2
+    assert [path.name for path, _ in report.failed] == ["broken.jpg"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png"]
+
+
+def test_inputs_and_existing_files_are_safe(tmp_path: Path, still: Path) -> None:
+    before = still.read_bytes()
+    with pytest.raises(ConfigError, match="is an input"):
+        livecomp.process(still, "white", still, config=PLAIN, overwrite=True)
+    with pytest.raises(ConfigError, match="is an input"):
+        livecomp.process("demo", still, still, config=PLAIN, overwrite=True)
+    old = tmp_path / "old.png"
+    old.write_bytes(b"kept")
+    with pytest.raises(ConfigError, match="exists"):
+        livecomp.process(still, "white", old, config=PLAIN)
+    assert old.read_bytes() == b"kept"
+    assert still.read_bytes() == before
+
+
+def test_kinds_of_input_and_output_must_match(tmp_path: Path, still: Path) -> None:
+    with pytest.raises(ConfigError, match="name a picture"):
+        livecomp.process(still, "white", tmp_path / "out.mp4", config=PLAIN)
+    with pytest.raises(ConfigError, match="name a video"):
+        livecomp.process("demo", "white", tmp_path / "out.png", config=PLAIN)
+
+
+def test_a_run_that_stops_keeps_the_old_file(tmp_path: Path, short_demo: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from livecomp.segment.selfie import SelfieMatte
+
+    true_predict, calls = SelfieMatte.predict, [0]
+
+    def failing(self: SelfieMatte, rgb: np.ndarray) -> np.ndarray:
+        calls[0] += 1
+        matte = true_predict(self, rgb)
+        return matte * np.float32(np.nan) if calls[0] == 5 else matte
+
+    monkeypatch.setattr(SelfieMatte, "predict", failing)
+    old = tmp_path / "out.mp4"
+    old.write_bytes(b"kept")
+    with pytest.raises(MatteError):
+        livecomp.process("demo", "white", old, config=PLAIN, overwrite=True)
+    assert old.read_bytes() == b"kept"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+    calls[0] = 0
+    slates = Config.from_options({"harmonize": {"model": "reinhard"}, "on_miss": "slate"})
+    report = livecomp.process("demo", "white", old, config=slates, overwrite=True)
+    assert (report.frames, report.slates) == (8, 1)
+
+
+def test_three_folders(tmp_path: Path) -> None:
+    rgb, mask = composite_and_mask()
+    for folder, picture in (("composites", rgb), ("masks", mask[..., None].repeat(3, axis=2))):
+        (tmp_path / folder).mkdir()
+        write_image(tmp_path / folder / "one.png", picture)
+    write_image(tmp_path / "composites" / "lonely.png", rgb)
+    folders = [tmp_path / name for name in ("composites", "masks", "out")]
+    failed = api.harmonize_folder(*folders, model="mkl")
+    assert [path.name for path, _ in failed] == ["lonely.png"]
+    assert [path.name for path in folders[2].iterdir()] == ["one.png"]
+    with pytest.raises(InputError, match="holds no picture"):
+        api.harmonize_folder(tmp_path, *folders[1:])
+
+
+def test_unknown_and_impossible_options_name_the_key() -> None:
+    with pytest.raises(ConfigError, match=r"composite\.light_wrap.*received 3"):
+        Config.from_options({"composite": {"light_wrap": 3}})
+    with pytest.raises(ConfigError, match=r"composite\.wrap"):
+        Config.from_options({"composite": {"wrap": 1}})
+    with pytest.raises(ConfigError, match="known are"):
+        Config.from_options({"segment": {"model": "magic"}}).build("white")
+    with pytest.raises(ConfigError, match="no background"):
+        Config().build("no-such-file.jpg")

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from livecomp.media.image import read_image, write_image
+
+
+def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "livecomp", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "200"}
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
+
+
+@pytest.mark.parametrize("command", [[], ["process"], ["harmonize"], ["demo"], ["models"], ["setup"], ["setup", "rvm"]])
+def test_help_reads_well(command: list[str]) -> None:
+    result = run(*command, "--help")
+    assert result.returncode == 0
+    assert "Usage: " in result.stdout
+    assert "Traceback" not in result.stderr
+
+
+def test_version() -> None:
+    assert run("--version").stdout.startswith("livecomp 0.")
+
+
+def test_models_lists_hashes_and_licences() -> None:
+    table = run("models").stdout
+    assert "Apache-2.0" in table
+    entries = {entry["name"]: entry for entry in json.loads(run("models", "--json").stdout)}
+    assert len(entries["selfie_general"]["sha256"]) == 64
+    assert entries["rvm"]["install"] == "livecomp setup rvm"
+
+
+ERRORS = {
+    "no input": (["process", "missing.mp4", "-b", "white", "-o", "out.mp4"], 3, "no file missing.mp4"),
+    "no background": (["process", "demo", "-b", "missing.jpg", "-o", "out.mp4"], 8, "no background"),
+    "no such folder": (["process", "demo", "-b", "white", "-o", "nowhere/out.mp4", "--model", "mkl"], 4, "nowhere"),
+    "unknown model": (["process", "demo", "-b", "white", "-o", "out.mp4", "--model", "magic"], 8, "known are"),
+    "half a command": (["harmonize", "a.png"], 8, "COMPOSITE MASK -o OUT"),
+    "out of range": (["process", "demo", "-b", "white", "-o", "out.mp4", "--strength", "2"], 2, "strength"),
+    "licence": (["setup", "rvm"], 1, ""),
+}
+
+
+@pytest.mark.parametrize(("arguments", "code", "words"), ERRORS.values(), ids=ERRORS.keys())
+def test_errors_are_one_line_and_have_a_code(tmp_path: Path, arguments: list[str], code: int, words: str) -> None:
+    result = run(*arguments, cwd=tmp_path)
+    assert result.returncode == code
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_harmonize_one_picture(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(40, 200, (70, 91, 3), np.uint8)
+    mask = np.zeros((70, 91, 3), np.uint8)
+    mask[20:60, 30:70] = 255
+    write_image(tmp_path / "c.png", np.where(mask > 0, rgb // 3, rgb))
+    write_image(tmp_path / "m.png", mask)
+    result = run("harmonize", "c.png", "m.png", "-o", "out.png", "--model", "reinhard", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    shown = read_image(tmp_path / "out.png")
+    np.testing.assert_array_equal(shown[mask[..., 0] == 0], rgb[mask[..., 0] == 0])
+    again = run("harmonize", "c.png", "m.png", "-o", "out.png", "--model", "reinhard", cwd=tmp_path)
+    assert again.returncode == 8
+    assert "exists" in again.stderr
+
+
+def test_ctrl_c_leaves_no_half_file(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "livecomp",
+        "-v",
+        "process",
+        "demo",
+        "-b",
+        "demo",
+        "-o",
+        "out.mp4",
+        "--model",
+        "mkl",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".*partial*")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "the run never started to write"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert not list(tmp_path.iterdir())
+    assert b"Traceback" not in errors

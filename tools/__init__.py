@@ -1,0 +1,1 @@
+"""Programs for developers: measuring, scoring, preparing data."""
