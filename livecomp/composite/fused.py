@@ -86,9 +86,9 @@ class FusedCompositor:
 
         height = alpha.shape[0]
         pictures = (
-            np.ascontiguousarray(frame.rgb).reshape(height, -1),
-            np.ascontiguousarray(alpha),
-            np.ascontiguousarray(background).reshape(height, -1),
+            _rows(frame.rgb),
+            _rows(alpha),
+            _rows(background),
             out.reshape(height, -1),
         )
 
@@ -108,6 +108,11 @@ class FusedCompositor:
         if self._pool is not None:
             self._pool.shutdown()
         self._pool = None
+
+
+def _rows(picture: U8Array) -> U8Array:
+    """(H, W * C), contiguous and read-only: one type for the compiler, whatever the strides and flags were."""
+    return freeze(np.ascontiguousarray(picture).reshape(picture.shape[0], -1).view())
 
 
 def _tables(curves: F32Array) -> F32Array:

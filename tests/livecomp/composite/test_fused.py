@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from livecomp.composite.fused import FusedCompositor
+from livecomp.composite.kernels import compose_band
 from livecomp.composite.reference import ReferenceCompositor
 from livecomp.correction import Correction
 from livecomp.errors import ContractError, MatteError
@@ -149,3 +150,21 @@ def test_an_absurd_matrix_saturates_instead_of_reading_beyond_the_tables(size: f
     assert set(np.unique(shown)) <= {0, 255}
     np.testing.assert_array_equal(shown[..., 1] == 255, frame.rgb[..., 0] > 0)
     np.testing.assert_array_equal(shown[..., 2], 0)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_nothing_is_compiled_after_open(threads: int) -> None:
+    """Strides, flags, strengths and options may differ from picture to picture; a second compilation takes seconds."""
+    rng = np.random.default_rng(8)
+    wide = random_picture(rng, 60, 100)
+    frame = Frame(freeze(wide[:, ::2]), 0).with_alpha(soft_alpha(rng, 60, 100)[:, 50:])
+    writable = np.array(wide[::-1, 50:])
+    compositor = FusedCompositor(threads=threads)
+    compositor.open()
+    known = len(compose_band.signatures)
+    for options in OPTIONS:
+        FusedCompositor(**options).compose(frame, writable[::-1], random_correction(rng))  # type: ignore[arg-type]
+        FusedCompositor(**options).compose(frame, wide[:, 50:], Correction.identity(nodes=7, gain_size=3))  # type: ignore[arg-type]
+    compositor.close()
+    assert len(compose_band.signatures) == known == 1
+    assert writable.flags.writeable
