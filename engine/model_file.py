@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,9 @@ __all__ = ["MAX_BYTES", "ModelFile"]
 MAX_BYTES = 2**31 - 1
 """Largest protobuf message, and so the largest ONNX file."""
 
-_IR_VERSION_TAG = b"\x08"
 _LFS_POINTER = b"version https://git-lfs"
+_IR_VERSION, _GRAPH, _METADATA = 1, 7, 14
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +40,10 @@ class ModelFile:
 
     @classmethod
     def read(cls, path: Path) -> ModelFile:
-        """Read and hash a file, after a look at its size and first bytes.
+        """Read and hash a file, after a look at its size and its outermost structure.
 
         Raises:
-            ModelFileError: It is missing, unreadable, empty, over 2 GiB, or plainly no ONNX model.
+            ModelFileError: It is missing, unreadable, empty, over 2 GiB, cut off, or no ONNX model.
         """
         try:
             size = path.stat().st_size
@@ -54,6 +56,60 @@ class ModelFile:
             raise ModelFileError(f"{path} is empty; expected an ONNX model")
         if data.startswith(_LFS_POINTER):
             raise ModelFileError(f"{path} is a Git LFS pointer, not the model; run `git lfs pull`")
-        if not data.startswith(_IR_VERSION_TAG):
-            raise ModelFileError(f"{path} is no ONNX model: it starts with {data[:8]!r}, expected the field ir_version")
+        try:
+            found = {number for number, _ in _fields(memoryview(data))}
+        except ValueError as error:
+            raise ModelFileError(f"{path} is no ONNX model, or was cut off: {error}") from error
+        if not {_IR_VERSION, _GRAPH} <= found:
+            raise ModelFileError(f"{path} is no ONNX model: it has no IR version or no graph")
         return cls(path, data, hashlib.sha256(data).hexdigest())
+
+    def metadata(self) -> dict[str, str]:
+        """The model's own notes about itself, by key."""
+        entries: dict[str, str] = {}
+        for number, value in _fields(memoryview(self.data)):
+            if number == _METADATA:
+                pair = dict(_fields(value))
+                empty = memoryview(b"")
+                key, text = (bytes(pair.get(i, empty)).decode("utf-8", "replace") for i in (1, 2))
+                entries[key] = text
+        return entries
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Number and content of each field of a protobuf message, outermost level only.
+
+    Raises:
+        ValueError: A field runs past the end, or is of a kind that protobuf does not have.
+    """
+    position = 0
+    while position < len(message):
+        tag, position = _varint(message, position)
+        number, kind = tag >> 3, tag & 7
+        if kind == _VARINT:
+            end = _varint(message, position)[1]
+        elif kind == _BYTES:
+            length, position = _varint(message, position)
+            end = position + length
+        elif kind in (_FIXED32, _FIXED64):
+            end = position + (4 if kind == _FIXED32 else 8)
+        else:
+            raise ValueError(f"the byte at {position - 1} starts no protobuf field")
+        if number == 0 or end > len(message):
+            raise ValueError(f"field {number} ends at byte {end} of {len(message)}")
+        yield number, message[position:end]
+        position = end
+
+
+def _varint(message: memoryview, position: int) -> tuple[int, int]:
+    """A variable-length integer and the position after it."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if position >= len(message):
+            raise ValueError("the file ends within a number")
+        byte = message[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+    raise ValueError("a number has more than ten bytes")

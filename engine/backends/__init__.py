@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from engine.backend import Backend
-from engine.backends import onnxruntime
+from engine.backends import onnxruntime, openvino
 
 __all__ = ["BACKENDS"]
 
-BACKENDS: dict[str, Backend] = {**onnxruntime.BACKENDS}
+BACKENDS: dict[str, Backend] = {**openvino.BACKENDS, **onnxruntime.BACKENDS}
 """By name, the most specialised first."""

@@ -87,7 +87,7 @@ def _load(provider: str, model: ModelFile, options: Options) -> _OnnxRuntimeProg
     spec = ModelSpec(
         inputs=tuple(_tensor_spec(node, options) for node in session.get_inputs()),
         outputs=tuple(_tensor_spec(node, Options()) for node in session.get_outputs()),
-        metadata=dict(session.get_modelmeta().custom_metadata_map),
+        metadata=model.metadata(),
     )
     report = {"version": probe.version, "device": probe.device, "precision": "fp32", "provider": running}
     return _OnnxRuntimeProgram(session, spec, report | {"threads": str(options.threads)})
@@ -97,7 +97,8 @@ def _tensor_spec(node: Any, options: Options) -> TensorSpec:  # noqa: ANN401 - o
     dtype = _DTYPES.get(node.type)
     if dtype is None:
         raise ModelFileError(f"{node.name} has the element type {node.type}; known are {', '.join(_DTYPES)}")
-    shape = options.shapes.get(node.name) or tuple(side if isinstance(side, int) else None for side in node.shape)
+    shape: tuple[int | None, ...] = tuple(side if isinstance(side, int) else None for side in node.shape)
+    shape = options.shapes.get(node.name, shape)
     return TensorSpec(node.name, np.dtype(dtype), shape)
 
 
