@@ -1,0 +1,80 @@
+"""The commands of the README run as they are printed, on small files of the names they use."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from livecomp.capture.demo import DemoSource
+from livecomp.frame import Composite
+from livecomp.media.image import write_image
+from livecomp.output.video import VideoSink
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def commands() -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("livecomp ")]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every file that the README names, small."""
+    root = tmp_path_factory.mktemp("readme")
+    source = DemoSource((160, 90), seconds=0.2)
+    source.open()
+    frames = []
+    while (frame := source.read()) is not None:
+        frames.append(frame)
+    source.close()
+    for name in ("talk.mp4", "clouds.mp4"):
+        sink = VideoSink(root / name, size_wh=(160, 90), fps=Fraction(30), time_base=Fraction(1, 30))
+        sink.open()
+        for frame in frames:
+            sink.write(Composite(frame.rgb, frame.pts_ns))
+        sink.close()
+    mask = np.zeros((90, 160, 3), np.uint8)
+    mask[20:, 50:110] = 255
+    for place in ("portraits", "in", "masks"):
+        (root / place).mkdir()
+    for name in ("beach.jpg", "portrait.jpg", "composite.png", "portraits/a.jpg", "in/a.png"):
+        write_image(root / name, frames[0].rgb)
+    for name in ("mask.png", "masks/a.png"):
+        write_image(root / name, mask)
+    return root
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_command_of_the_readme_runs(folder: Path, command: str) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    arguments = [sys.executable, "-m", *shlex.split(command)]
+    result = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_readme_names_both_commands_of_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in ("demo", "test"):
+        assert f"make {target} " in README
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_the_readme_speaks_of_every_command() -> None:
+    help_text = subprocess.run(
+        [sys.executable, "-m", "livecomp", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    listed = re.findall(r"^│ ([a-z]+)  ", help_text, re.MULTILINE)
+    assert listed, help_text
+    for command in listed:
+        assert f"livecomp {command}" in README
