@@ -95,10 +95,13 @@ class VideoSink:
             raise OutputError(f"{self._path}: expected a video's suffix ({known}), received {suffix or 'none'!r}")
         if self._path.is_dir():
             raise OutputError(f"cannot write {self._path}: it is a folder")
+        codec = "libvpx-vp9" if suffix == ".webm" else "libx264"
+        if codec not in av.codecs_available:
+            raise OutputError(f"cannot write {self._path}: this FFmpeg has no {codec}; the PyAV wheels of PyPI have it")
         self._last_pts = None
         try:
             self._container = av.open(url_from_path(self._partial), "w", container_options=_CONTAINER_OPTIONS[suffix])
-            self._stream = self._add_stream(self._container, "libvpx-vp9" if suffix == ".webm" else "libx264")
+            self._stream = self._add_stream(self._container, codec)
             if self._copy_from is not None:
                 self._copied = CopiedStreams(self._copy_from, self._container)
                 self._copied.open()

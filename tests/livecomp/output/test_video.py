@@ -230,6 +230,13 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder.mp4"]
 
 
+def test_a_missing_encoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"libx264"})
+    with pytest.raises(OutputError, match="no libx264"):
+        make_sink(tmp_path / "out.mp4").open()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_raw_frames_and_other_sizes_are_refused(tmp_path: Path) -> None:
     sink = make_sink(tmp_path / "out.mp4")
     sink.open()
