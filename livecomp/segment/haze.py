@@ -2,7 +2,8 @@
 
 The selfie networks give furniture an alpha of some tenths, which would show the room as a haze beside the person. What
 is kept: whatever is within `reach` of a region that the network is sure of and that is not tiny beside the largest.
-On 57 composites the SAD of the general network falls by 7 %, by 30 % and more where there was such a haze.
+On 57 composites this cut the SAD of `general` by 5 % and of `both` and `landscape` by 7 %, and on two clips with such
+furniture the flicker of the matte by a quarter and by two thirds.
 """
 
 from __future__ import annotations

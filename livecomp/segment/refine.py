@@ -11,7 +11,7 @@ import numpy as np
 
 from livecomp.correction import F32Array
 from livecomp.frame import U8Array, freeze
-from livecomp.segment.kernels import apply_coefficients, classify_cells, fit_coefficients
+from livecomp.segment.kernels import MIXED, apply_coefficients, classify_cells, fit_coefficients
 from livecomp.segment.shrink import shrink
 
 __all__ = ["GuidedRefiner"]
@@ -56,6 +56,15 @@ class GuidedRefiner:
         size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = cv2.resize(matte, size_wh, interpolation=cv2.INTER_LINEAR).astype(np.float32, copy=False)
         kinds = classify_cells(small, _CELL, self._low, self._high)
-        guide = shrink(rgb, size_wh)
-        coefficients = fit_coefficients(guide, small, self._radius, self._eps, self._low, self._high)
+        coefficients = np.zeros((size_wh[1], size_wh[0], 4), np.float32)
+        mixed = kinds == MIXED
+        if mixed.any():
+            # one cell around the mixed ones is what two windows and the interpolation reach
+            part = tuple(
+                slice(max(0, int(cells[0]) - 1) * _CELL, (int(cells[-1]) + 2) * _CELL)
+                for cells in (np.flatnonzero(mixed.any(axis=1)), np.flatnonzero(mixed.any(axis=0)))
+            )
+            guide = np.ascontiguousarray(shrink(rgb, size_wh)[part])
+            matted = np.ascontiguousarray(small[part])
+            coefficients[part] = fit_coefficients(guide, matted, self._radius, self._eps, self._low, self._high)
         return np.asarray(apply_coefficients(rgb, coefficients, kinds, _CELL), np.uint8)

@@ -73,8 +73,13 @@ def reference(rgb: np.ndarray, matte: np.ndarray, side: int, radius: int, eps: f
     return np.clip((q - 0.1) / 0.8, 0, 1) * 255
 
 
-def test_it_agrees_with_the_filter_over_the_whole_picture() -> None:
+@pytest.mark.parametrize("shift", [0.0, 0.25, 0.5])
+def test_it_agrees_with_the_filter_over_the_whole_picture(shift: float) -> None:
+    """The edge in the middle, at the right border, and in all four corners."""
     rgb, _, matte = disc((640, 360))
+    down = 180 if shift == 0.5 else 0
+    rgb = freeze(np.roll(rgb, (down, int(640 * shift)), axis=(0, 1)))
+    matte = np.roll(matte, (128 if down else 0, int(256 * shift)), axis=(0, 1))
     found = GuidedRefiner().refine(matte, rgb).astype(np.float64)
     difference = np.abs(found - reference(rgb, matte, 320, 3, 1e-4))
     assert float(difference.mean()) < 0.2
