@@ -8,9 +8,11 @@
 ``same``              nothing was changed                                         truth: the photograph
 ====================  ==========================================================  =================================
 
-Each comes with two masks. ``plain`` is the matte binarised at one half, as in the literature; along its edge colours of
-the original person remain outside, which a network can learn to read off. ``dilated`` is the matte above 0.1 grown by 3
-pixels; the composite is made with the same mask, so nothing of the original person is left outside, as in a call.
+Each comes with three masks. ``plain`` is the matte binarised at one half, as in the literature; along its edge colours
+of the original person remain outside, which a network can learn to read off. ``dilated`` is the matte above 0.1 grown
+by 3 pixels, and the composite is made with the same mask: nothing of the original person is left outside, but a rim of
+the person's own background, in the person's light, is inside. ``call`` has neither: the soft matte itself, over a
+background in which the surroundings of the person have been replaced by what lies further out.
 """
 
 from __future__ import annotations
@@ -26,13 +28,14 @@ from numpy.typing import NDArray
 from training.data.cache import PortraitFile, read_portrait
 from training.data.ffhqh import Jitter, augment
 from training.data.illuminants import Lights, cast_picture
+from training.metrics import blend
 from training.skin import skin_group
 
 __all__ = ["BENCHMARKS", "MASKS", "BenchmarkPair", "Photo", "load_photo", "make_pair", "pairs"]
 
 F32Array = NDArray[np.float32]
 
-MASKS = ("plain", "dilated")
+MASKS = ("plain", "dilated", "call")
 
 DILATION_PX = 3
 """Pixels that the dilated mask grows beyond alpha > 0.1, at the size of the benchmark."""
@@ -41,6 +44,16 @@ MAX_CLIPPED = 0.04
 """A light that pushes more than this share of the values out of range is drawn again."""
 
 LIGHT_TRIES = 40
+
+FILL_WINDOWS = (9, 17, 33, 65)
+"""Sides in pixels of the windows that fill the background behind the person."""
+
+
+def _grown(matte: F32Array) -> F32Array:
+    """The matte above 0.1, grown by `DILATION_PX`: zeros and ones."""
+    side = 2 * DILATION_PX + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    return np.asarray(cv2.dilate((matte > 0.1).astype(np.float32), kernel), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +73,10 @@ class Photo:
     group: str
 
     def mask(self, kind: str) -> F32Array:
-        """The mask of a kind in `MASKS`, (S, S) float32 of zeros and ones."""
-        if kind == "plain":
-            return (self.matte > 0.5).astype(np.float32)
-        side = 2 * DILATION_PX + 1
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-        return np.asarray(cv2.dilate((self.matte > 0.1).astype(np.float32), kernel), np.float32)
+        """The mask of a kind in `MASKS`, (S, S) float32; zeros and ones, save for the soft ``call``."""
+        if kind == "call":
+            return self.matte
+        return (self.matte > 0.5).astype(np.float32) if kind == "plain" else _grown(self.matte)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +87,7 @@ class BenchmarkPair:
         name: Of the photograph.
         composite: (S, S, 3) float32, encoded sRGB, 0..1.
         truth: Like `composite`; equal to it outside the mask.
-        mask: (S, S) float32, zeros and ones.
+        mask: (S, S) float32, 0..1; to be binarised at one half for scores.
         group: Skin-tone group of the person.
     """
 
@@ -148,8 +159,25 @@ def _bytes(picture: F32Array) -> F32Array:
     return (np.rint(np.clip(picture, 0, 1) * 255) / 255).astype(np.float32)
 
 
+def _without_person(picture: F32Array, matte: F32Array) -> F32Array:
+    """The picture with the person's surroundings, and the person, filled from the background further out.
+
+    Averages over growing windows; what is too deep inside the person for all of them does not matter, being covered.
+    """
+    known = 1 - _grown(matte)
+    out = picture.copy()
+    missing = known == 0
+    for side in FILL_WINDOWS:
+        weight = cv2.blur(known, (side, side))
+        filled = cv2.blur(picture * known[..., None], (side, side)) / np.maximum(weight, 1e-6)[..., None]
+        reached = missing & (weight > 0.02)
+        out[reached] = filled[reached]
+        missing &= ~reached
+    return out
+
+
 def make_pair(photo: Photo, benchmark: str, mask_kind: str, lights: Lights, seed: int = 0) -> BenchmarkPair:
-    """The pair of a photograph in a benchmark; both masks get the same draw.
+    """The pair of a photograph in a benchmark; all masks get the same draw.
 
     Raises:
         KeyError: No such benchmark.
@@ -158,8 +186,9 @@ def make_pair(photo: Photo, benchmark: str, mask_kind: str, lights: Lights, seed
     rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
     person, truth = (_bytes(p) for p in BENCHMARKS[benchmark](photo, lights, rng))
     mask = photo.mask(mask_kind)
-    inside = mask[..., None] > 0
-    return BenchmarkPair(photo.name, np.where(inside, person, truth), truth, mask, photo.group)
+    background = _bytes(_without_person(truth, photo.matte)) if mask_kind == "call" else truth
+    composite, real = (_bytes(blend(picture, background, mask)) for picture in (person, truth))
+    return BenchmarkPair(photo.name, composite, real, mask, photo.group)
 
 
 def pairs(

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from training.benchmarks import BENCHMARKS, MASKS, BenchmarkPair, Photo, load_photo, pairs
 from training.data.cache import list_portraits
 from training.data.illuminants import Lights, load_lights
-from training.metrics import RATIO_BINS, Summary, blend, by_group, join, ratio_bin, score_images, summarize
+from training.metrics import RATIO_BINS, Summary, binarize, blend, by_group, join, ratio_bin, score_images, summarize
 from training.predictors import PHNetFitted, Predictor, load_predictors
 from training.skin import SKIN_GROUPS, UNKNOWN
 
@@ -148,7 +148,7 @@ class _Collected:
         started = time.perf_counter()
         prediction = blend(predictor.predict(pair), pair.composite, pair.mask)
         self.seconds += time.perf_counter() - started
-        self.scores.append(score_images(prediction[None] * 255, pair.truth[None] * 255, pair.mask[None]))
+        self.scores.append(score_images(prediction[None] * 255, pair.truth[None] * 255, binarize(pair.mask[None])))
         if isinstance(predictor, PHNetFitted) and predictor.last_fit is not None:
             self.fit_psnr.append(predictor.last_fit.psnr)
         if shift:
@@ -258,10 +258,13 @@ def markdown(tables: Sequence[Table], size: int, seed: int) -> str:
     """All tables as text."""
     count = int(tables[0].overall["count"])
     lines = [
-        f"{count} photographs at {size}², seed {seed}. Errors on 0..255 after blending, binary masks, averages over",
-        "images ± standard error; PSNR with peak 255 (psnr) and with the target's maximum (psnr max). fMSE is",
-        "`Σ M·d² / (3·ΣM)`. *gain* is the composite's mean fMSE over this one's, *better* the share of pictures whose",
-        "fMSE is lower than the composite's.",
+        f"{count} photographs at {size}², seed {seed}. Errors on 0..255 after blending, masks binarised for scores,",
+        "averages over images ± standard error; PSNR with peak 255 (psnr) and with the target's maximum (psnr max).",
+        "fMSE is `Σ M·d² / (3·ΣM)`. *gain* is the composite's mean fMSE over this one's, *better* the share of",
+        "pictures whose fMSE is lower than the composite's.",
+        "",
+        "Masks: *plain* is the matte binarised at one half; *dilated* the matte above 0.1 grown by 3 pixels; *call*",
+        "the soft matte over a background cleared of the person: no trace of the original on either side of the edge.",
         "",
     ]
     head = ["", "psnr", "psnr max", "mse", "fMSE", "median", "fPSNR", "gain", "better"]

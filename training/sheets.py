@@ -19,15 +19,15 @@ from training.data.cache import list_portraits
 from training.data.illuminants import Lights
 from training.data.scenes import RealComposite, list_scenes, real_composites
 from training.fit import Parameters
-from training.metrics import blend
+from training.metrics import binarize, blend, score_images
 from training.predictors import LivePredictor, Predictor, load_live
 
 __all__ = ["benchmark_sheets", "composite_sheets", "save_sheet", "weakened"]
 
 F32Array = NDArray[np.float32]
 
-SHEET_MASK = "dilated"
-"""The mask of benchmark sheets: what a call looks like."""
+SHEET_MASK = "call"
+"""The mask of benchmark sheets."""
 
 MARGIN = 22
 """Pixels above each picture for its name."""
@@ -89,8 +89,8 @@ def benchmark_sheets(
             row = []
             for predictor in predictors:
                 picture = blend(predictor.predict(pair), pair.composite, pair.mask)
-                error = np.square(255 * (picture - pair.truth)).sum() / (3 * pair.mask.sum())
-                row.append((f"{predictor.name} {error:.0f}", picture))
+                scores = score_images(picture[None] * 255, pair.truth[None] * 255, binarize(pair.mask[None]))
+                row.append((f"{predictor.name} {scores['fmse'][0]:.0f}", picture))
             rows.append([*row, ("truth", pair.truth)])
         paths.append(out / f"sheet-{benchmark}.png")
         save_sheet(paths[-1], rows)

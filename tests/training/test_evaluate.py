@@ -98,7 +98,7 @@ def test_command_writes_json_markdown_and_sheets(
     assert ev.main([str(live_onnx("mine")), *arguments]) == 0
     scores = json.loads((out / "scores.json").read_text())
     assert scores["photographs"] == 3
-    assert len(scores["tables"]) == len(BENCHMARKS) * 2 * 6
+    assert len(scores["tables"]) == len(BENCHMARKS) * 3 * 6
     mine = [t for t in scores["tables"] if t["predictor"] == "mine"]
     composite = [t for t in scores["tables"] if t["predictor"] == "composite"]
     for a, b in zip(mine, composite, strict=True):
