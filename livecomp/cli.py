@@ -120,6 +120,13 @@ def process(
     linear_light: Annotated[
         bool | None, typer.Option("--linear-light/--no-linear-light", help="Blend the edge in linear light.")
     ] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="What runs the networks: auto, onnxruntime, openvino, tensorrt, ...")
+    ] = None,
+    matte_file: Annotated[Path | None, typer.Option(help="The .tflite file for --segmenter mediapipe.")] = None,
+    key_color: Annotated[
+        str | None, typer.Option(help="The screen's colour for --segmenter chroma, '#rrggbb'.")
+    ] = None,
     refine: Annotated[
         bool | None, typer.Option("--refine/--no-refine", help="Fit the matte to the picture's edges.")
     ] = None,
@@ -151,9 +158,15 @@ def process(
 
     config = Config.from_options(
         {
-            "segment": {"model": segmenter, "refine": refine},
+            "segment": {
+                "model": segmenter,
+                "refine": refine,
+                "backend": backend,
+                "model_file": matte_file,
+                "key_color": key_color,
+            },
             "background": {"fit": fit},
-            "harmonize": {"model": model},
+            "harmonize": {"model": model, "backend": backend},
             "smooth": {"filter": smoother},
             "composite": {
                 "color_strength": strength if color_strength is None else color_strength,

@@ -28,6 +28,7 @@ __all__ = ["Config", "OnMiss", "Stages"]
 
 OnMiss = Literal["stop", "slate"]
 
+HEX_COLOR = r"^#[0-9a-fA-F]{6}$"
 Unit = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -51,8 +52,14 @@ class SegmentConfig(_Section):
 
     model: str = Field("general", description="Matte model: general, landscape, both, rvm, mediapipe or chroma.")
     refine: bool = Field(True, description="Fit the matte to the picture's edges.")
+    clear: bool = Field(True, description="Take away half-transparent furniture beside the person.")
     steady: Unit = Field(0.6, description="Weight of the past in a still pixel of the matte at 30 frames/s, 0..1.")
     threads: int = Field(1, ge=1, le=64, description="Threads of the matte model.")
+    backend: str = Field("auto", description="What runs the networks: auto, onnxruntime, openvino, ...")
+    model_file: Path | None = Field(None, description="Network of the model mediapipe, a .tflite file of yours.")
+    key_color: str = Field("#00b140", pattern=HEX_COLOR, description="Colour of the screen for chroma, '#rrggbb'.")
+    key_tolerance: Unit = Field(0.18, description="Distance from the key colour that is still screen, 0..1.")
+    key_softness: Unit = Field(0.12, description="Width of the soft edge beyond that, 0..1.")
 
 
 class BackgroundConfig(_Section):
@@ -65,6 +72,8 @@ class HarmonizeConfig(_Section):
     """Predicting the correction."""
 
     model: str = Field("live", description="Harmonizer: live (the network), mkl, reinhard or identity.")
+    threads: int = Field(1, ge=1, le=64, description="Threads of the network.")
+    backend: str = Field("auto", description="What runs the network: auto, onnxruntime, openvino, ...")
 
 
 class SmoothConfig(_Section):
@@ -131,13 +140,25 @@ class Config(_Section):
         Raises:
             ConfigError: A name is unknown.
         """
-        matte_filter = MotionAdaptiveFilter(self.segment.steady) if self.segment.steady else None
+        segment = self.segment
+        red, green, blue = bytes.fromhex(segment.key_color.removeprefix("#"))
         return Stages(
             segmenter=make_segmenter(
-                self.segment.model, matte_filter=matte_filter, refine=self.segment.refine, threads=self.segment.threads
+                segment.model,
+                matte_filter=MotionAdaptiveFilter(segment.steady) if segment.steady else None,
+                refine=segment.refine,
+                clear=segment.clear,
+                backend=segment.backend,
+                threads=segment.threads,
+                model_file=segment.model_file,
+                key_rgb=(red, green, blue),
+                tolerance=segment.key_tolerance,
+                softness=segment.key_softness,
             ),
             background=open_background(background, self.background.fit),
-            harmonizer=make_harmonizer(self.harmonize.model),
+            harmonizer=make_harmonizer(
+                self.harmonize.model, backend=self.harmonize.backend, threads=self.harmonize.threads
+            ),
             smoother=make_smoother(self.smooth.filter),
             compositor=FusedCompositor(
                 color_strength=self.composite.color_strength,
