@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from engine.backend import Backend
-from engine.backends import onnxruntime, openvino
+from engine.backends import onnxruntime, openvino, tensorrt
 
 __all__ = ["BACKENDS"]
 
-BACKENDS: dict[str, Backend] = {**openvino.BACKENDS, **onnxruntime.BACKENDS}
+BACKENDS: dict[str, Backend] = {**tensorrt.BACKENDS, **openvino.BACKENDS, **onnxruntime.BACKENDS}
 """By name, the most specialised first."""
