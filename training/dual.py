@@ -72,7 +72,11 @@ class DualStream:
         self.optimizer = torch.optim.Adam(self.critic.parameters(), lr=config.lr, betas=(0.5, 0.999))
         self._composites = composite_maker(cache, lights, seed, samples)
         self._photos = photo_maker(cache, lights, seed, samples)
-        self._random = torch.Generator().manual_seed(seed)
+        self._seed = seed
+
+    def _random(self, step: int, rank: int) -> torch.Generator:
+        """Of one step of one process, so that a run can be resumed exactly."""
+        return torch.Generator().manual_seed(self._seed + 1_000_003 * rank + step)
 
     def _corrected(self, network: nn.Module, step: int, rank: int) -> tuple[Tensor, Tensor]:
         batch = to_device(self._composites.batch(self.config.batch, step, rank), self.device)
@@ -87,8 +91,9 @@ class DualStream:
         with torch.no_grad():
             fake, mask = self._corrected(network, step, rank)
         photos = to_device(self._photos.batch(self.config.batch, step, rank), self.device)
-        real, _ = _disturbed(photos["truth"], photos["mask"], self._random)
-        fake, mask = _disturbed(fake, mask, self._random)
+        random = self._random(step, rank)
+        real, _ = _disturbed(photos["truth"], photos["mask"], random)
+        fake, mask = _disturbed(fake, mask, random)
         with self.device.autocast():
             real_logits, fake_logits = self.critic(real), self.critic(fake)
         loss = discriminator_loss(real_logits.float(), fake_logits.float(), mask)
@@ -100,7 +105,7 @@ class DualStream:
     def generator_loss(self, network: nn.Module, step: int, rank: int) -> Tensor:
         """The live model's loss on real composites, weighted; the discriminator's own gradients are thrown away."""
         fake, mask = self._corrected(network, step, rank)
-        disturbed, _ = _disturbed(fake, mask, self._random)
+        disturbed, _ = _disturbed(fake, mask, self._random(step, rank))
         for parameter in self.critic.parameters():
             parameter.requires_grad_(False)
         with self.device.autocast():

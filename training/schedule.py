@@ -41,17 +41,15 @@ def locate(config: TrainConfig, samples: int) -> Position | None:
     return None
 
 
-def learning_rate(optimizer: OptimizerConfig, position: Position, step_samples: int, steps_since_start: int) -> float:
+def learning_rate(optimizer: OptimizerConfig, position: Position, step_samples: int) -> float:
     """Linear warm-up, then constant, then a straight fall to almost zero over the last share of the stage.
 
     Args:
         optimizer: Highest rate, warm-up and share of the fall.
         position: In the stages.
         step_samples: Pairs of one step, all processes together.
-        steps_since_start: Of this stage or of this process, whichever began later: moments of a new optimizer need
-            their warm-up too.
     """
-    warm = min(1.0, (steps_since_start + 1) / max(1, optimizer.warmup))
+    warm = min(1.0, (position.seen // step_samples + 1) / max(1, optimizer.warmup))
     left = 1 - (position.seen + step_samples) / position.stage.samples
     fall = 1.0 if optimizer.decay == 0 else min(1.0, max(0.0, left) / optimizer.decay)
     return optimizer.lr * position.stage.lr_scale * warm * max(fall, FLOOR)

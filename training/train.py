@@ -179,7 +179,7 @@ class Trainer:
             raise CheckpointError(
                 f"{path}: a checkpoint of {found.meta.get('model')!r}, expected {self.config.model!r}"
             )
-        load_weights(self.network, found.tensors["ema" if weights_only else "model"], str(path))
+        load_weights(self.network, found.tensors.get("ema" if weights_only else "model", {}), str(path))
         self.ema = {k: v.to(self.device.name, copy=True) for k, v in self.network.state_dict().items()}
         if weights_only:
             return
@@ -233,10 +233,10 @@ class Trainer:
         self._optimizer_state = None
         forward = self._wrapped()
         step_samples = config.optimizer.batch * self.world.size
-        started, checked, saved = progress.step, time.monotonic(), time.monotonic()
+        checked = saved = time.monotonic()
         bar = tqdm(total=stage.samples, unit=" pairs", disable=None if self.world.rank == 0 else True)
         while (position := locate(config, progress.samples)) is not None and position.index == index:
-            rate = learning_rate(config.optimizer, position, step_samples, progress.step - started)
+            rate = learning_rate(config.optimizer, position, step_samples)
             set_learning_rate(optimizer, rate)
             terms = self._step(forward, optimizer)
             progress.step += 1
@@ -266,7 +266,7 @@ class Trainer:
         if self.world.size == 1:
             return network
         ablated = bool(self.config.live) or self.dual is not None
-        return DistributedDataParallel(network, broadcast_buffers=False, find_unused_parameters=ablated)
+        return DistributedDataParallel(network, find_unused_parameters=ablated)
 
     def _step(self, forward: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
         config, step = self.config, self.progress.step
@@ -281,7 +281,7 @@ class Trainer:
         if not torch.isfinite(loss):
             worst = ", ".join(f"{k} {float(v):.3g}" for k, v in terms.items())
             raise DivergedError(
-                f"step {step}, {self.progress.samples} samples: the loss is {float(loss)} ({worst}); "
+                f"step {step}, {self.progress.samples} samples: the loss is {float(loss.detach())} ({worst}); "
                 f"{self.out / LAST} is from before; lower the learning rate and start again with the same --out"
             )
         optimizer.zero_grad(set_to_none=True)

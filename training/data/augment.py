@@ -39,7 +39,7 @@ instead of the person, 7 kind of mask, 8-11 order of the jitter, 12 posterize, 1
 FLOATS = 6
 """Columns: brightness, contrast, saturation, hue, strength of the lights, sharpness."""
 
-LIGHT_TRIES = 5
+LIGHT_TRIES = 4
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,11 @@ class PairRecipe:
 
     tasks: dict[str, TaskRecipe] = field(
         default_factory=lambda: {
-            "jitter": TaskRecipe(0.36, scene=0.1, swap=0.15, local=0.1),
-            "lights": TaskRecipe(0.24, scene=0.55, swap=0.35, local=0.1),
-            "tone": TaskRecipe(0.22, scene=0.75, swap=0.5, local=0.15),
-            "local": TaskRecipe(0.08, scene=0.2, swap=0.2, local=1.0),
-            "same": TaskRecipe(0.10, swap=0.3),
+            "jitter": TaskRecipe(0.27, scene=0.1, swap=0.15, local=0.1),
+            "lights": TaskRecipe(0.33, scene=0.55, swap=0.3, local=0.1),
+            "tone": TaskRecipe(0.17, scene=0.75, swap=0.5, local=0.15),
+            "local": TaskRecipe(0.07, scene=0.2, swap=0.2, local=1.0),
+            "same": TaskRecipe(0.16, swap=0.3),
         }
     )
     masks: tuple[float, ...] = (0.25, 0.1, 0.4, 0.1, 0.08, 0.07)

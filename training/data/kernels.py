@@ -38,7 +38,7 @@ BYTE = np.float32(255)
 MAX_CLIPPED = np.float32(0.04)
 """A pair of lights that pushes more than this share of the values out of range is drawn again."""
 
-MIN_CORRELATION = np.float32(0.95)
+MIN_CORRELATION = np.float32(0.5)
 """So is a pair whose luma follows the photograph's less than this."""
 
 

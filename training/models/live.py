@@ -252,7 +252,8 @@ class LiveNet(nn.Module):
         slope = (2.5 * torch.tanh(raw[..., 1:] / 2.5) @ self.upsample).exp()
         start = 0.3 * torch.tanh(raw[..., :1] / 0.3)
         rise = slope.cumsum(-1) / (CURVE_NODES - 1)
-        return torch.cat([start, start + rise], -1)
+        # the runtime reads curves within 0..1
+        return torch.cat([start, start + rise], -1).clamp(0, 1)
 
     def _gain(self, hidden: Tensor, level2: Tensor, level3: Tensor) -> Tensor:
         if not self.spec.gain:

@@ -1,0 +1,80 @@
+"""The cache: what it holds, what it skips and names, and that it is built once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from training.data.cache import CacheSpec, build_cache, default_cache_dir, list_portraits
+
+SPEC = CacheSpec(size=32, crops=2, far_crops=2, scene_crops=3)
+
+
+def test_shapes_and_contents(data_folder: Path, tmp_path: Path) -> None:
+    files = list_portraits(data_folder / "portraits" / "train")
+    scenes = sorted((data_folder / "backgrounds" / "rooms").glob("*.jpg"))
+    crops = build_cache(files, scenes, SPEC, tmp_path / "cache")
+    assert crops.portraits.shape == (8, 4, 32, 32, 5)
+    assert crops.scenes.shape == (9, 32, 32, 3)
+    assert crops.skipped == ()
+    whole = cv2.imread(str(files[0].photo))[..., ::-1]
+    expected = cv2.resize(whole, (32, 32), interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(crops.portraits[0, 0, ..., :3], expected)
+    matte, grown = crops.portraits[..., 3].astype(int), crops.portraits[..., 4].astype(int)
+    assert (grown >= matte - 1).all()
+    # people seen from afar stand on the lower border, with nothing above them
+    far = crops.portraits[:, 2:, ..., 3]
+    assert (far[:, :, 0] == 0).all()
+    assert (far[:, :, -1].max(-1) > 200).all()
+
+
+def test_a_second_opening_decodes_nothing(data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = list_portraits(data_folder / "portraits" / "train")
+    first = build_cache(files, [], SPEC, tmp_path / "cache")
+    monkeypatch.setattr("training.data.cache.read_portrait", lambda item: pytest.fail(f"decoded {item} again"))
+    second = build_cache(files, [], SPEC, tmp_path / "cache")
+    np.testing.assert_array_equal(first.portraits, second.portraits)
+
+
+def test_bad_files_are_skipped_and_named(data_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = data_folder / "portraits" / "train"
+    jpeg = (folder / "p0.jpg").read_bytes()
+    (folder / "p0.jpg").write_bytes(jpeg[: len(jpeg) // 8][:40])
+    cv2.imwrite(str(folder / "p1.png"), np.full((10, 10), 255, np.uint8))
+    cv2.imwrite(str(folder / "p2.png"), np.zeros((120, 108), np.uint8))
+    (folder / "p3.png").write_bytes(b"no picture")
+    crops = build_cache(list_portraits(folder), [], SPEC, tmp_path / "cache")
+    assert len(crops.portraits) == 4
+    told = "\n".join(crops.skipped)
+    assert "p0.jpg: cannot be decoded" in told
+    assert "p1.jpg: photograph (120, 104) and matte (10, 10) differ" in told
+    assert "p2.png: the matte is empty" in told
+    assert "p3.png: cannot be decoded as a matte" in told
+    assert len(caplog.records) >= 4
+    # a cache that is opened again still says what is missing
+    assert build_cache(list_portraits(folder), [], SPEC, tmp_path / "cache").skipped == crops.skipped
+    caplog.clear()
+
+
+def test_a_folder_without_mattes_says_what_is_expected(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        list_portraits(tmp_path / "nothing")
+    cv2.imwrite(str(tmp_path / "a.jpg"), np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(FileNotFoundError, match=r"1 photographs but no matte.*NAME\.png"):
+        list_portraits(tmp_path)
+
+
+def test_nothing_readable_is_an_error(data_folder: Path, tmp_path: Path) -> None:
+    folder = data_folder / "portraits" / "train"
+    for path in folder.glob("*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(ValueError, match="none of 8 portraits could be read"):
+        build_cache(list_portraits(folder), [], SPEC, tmp_path / "cache")
+
+
+def test_the_cache_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_cache_dir() == tmp_path / "livecomp" / "training"

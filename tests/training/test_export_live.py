@@ -1,0 +1,105 @@
+"""From thirty steps of training to a scored ONNX file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from training import evaluate, export_live
+from training.checkpoint import Checkpoint, CheckpointError, save_checkpoint
+from training.config import load_config
+from training.export_live import ExportError, LiveExport, load_live, main
+from training.models.live import LiveNet
+from training.train import train
+
+pytestmark = [
+    # the exporter's own
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.*:DeprecationWarning"),
+]
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    network = LiveNet()
+    for head in (network.to_matrix, network.to_curves, network.gain0):
+        nn.init.normal_(head.weight, std=0.05)
+    network(torch.rand(8, 3, 64, 64), (torch.rand(8, 1, 64, 64) > 0.5).float())
+    path = tmp_path / "live.safetensors"
+    save_checkpoint(path, Checkpoint({"ema": network.state_dict()}, {"model": "live", "samples": 7}))
+    return path
+
+
+def test_the_file_computes_what_the_network_computes(checkpoint: Path, tmp_path: Path) -> None:
+    assert main([str(checkpoint), str(tmp_path / "live.onnx")]) == 0
+    network, meta = load_live(checkpoint)
+    assert meta["samples"] == 7
+    session = onnxruntime.InferenceSession(str(tmp_path / "live.onnx"), providers=["CPUExecutionProvider"])
+    assert {i.name: i.shape for i in session.get_inputs()} == {"composite": [1, 3, 64, 64], "mask": [1, 1, 64, 64]}
+    rng = np.random.default_rng(3)
+    rgb, mask = rng.random((1, 3, 64, 64), np.float32), (rng.random((1, 1, 64, 64)) > 0.4).astype(np.float32)
+    outputs = session.run(["matrix", "curves", "log_gain"], {"composite": rgb, "mask": mask})
+    with torch.no_grad():
+        expected = LiveExport(network)(torch.from_numpy(rgb), torch.from_numpy(mask))
+    for mine, theirs in zip(expected, outputs, strict=True):
+        np.testing.assert_allclose(theirs, mine.numpy(), atol=4e-3)
+
+
+def test_the_file_is_small_and_its_large_weights_are_halves(checkpoint: Path, tmp_path: Path) -> None:
+    main([str(checkpoint), str(tmp_path / "live.onnx")])
+    assert (tmp_path / "live.onnx").stat().st_size <= 12e6
+    model = onnx.load(tmp_path / "live.onnx")
+    large = {t.data_type for t in model.graph.initializer if len(t.dims) > 1 and np.prod(t.dims) >= 1024}
+    assert large == {onnx.TensorProto.FLOAT16}
+
+
+def test_a_file_that_computes_something_else_is_not_left_behind(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    halved = export_live.halved
+
+    def spoiled(model: onnx.ModelProto) -> onnx.ModelProto:
+        found = halved(model)
+        for tensor in found.graph.initializer:
+            if tensor.data_type == onnx.TensorProto.FLOAT16:
+                values = onnx.numpy_helper.to_array(tensor) * np.float16(1.5)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+        return found
+
+    monkeypatch.setattr(export_live, "halved", spoiled)
+    assert main([str(checkpoint), str(tmp_path / "live.onnx")]) == 3
+    assert "outputs differ by" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.onnx"))
+    network, _ = load_live(checkpoint)
+    with pytest.raises(ExportError):
+        export_live.export_live(network, tmp_path / "live.onnx")
+
+
+def test_another_models_checkpoint_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "phnet.safetensors"
+    save_checkpoint(path, Checkpoint({"ema": {"w": torch.zeros(1)}}, {"model": "phnet_10m"}))
+    with pytest.raises(CheckpointError, match="expected a checkpoint of 'live', received 'phnet_10m'"):
+        load_live(path)
+
+
+@pytest.mark.slow
+def test_the_smoke_configuration_goes_all_the_way(data_folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    progress = train(load_config("smoke"), data_folder, run, cache=tmp_path / "cache")
+    assert progress.step == 30
+    assert main([str(run / "last.safetensors"), str(tmp_path / "live.onnx")]) == 0
+    scored = tmp_path / "scores"
+    options = [str(tmp_path / "live.onnx"), "--data", str(data_folder), "--out", str(scored), "--size", "64"]
+    assert evaluate.main([*options, "--no-oracle", "--benchmarks", "ffhqh", "same", "--masks", "dilated"]) == 0
+    tables = json.loads((scored / "scores.json").read_text())["tables"]
+    ours = [t for t in tables if t["predictor"] == "live"]
+    assert len(ours) == 2
+    assert all(np.isfinite(t["overall"]["fmse"]) for t in ours)

@@ -1,0 +1,213 @@
+"""The training program on a handful of made-up portraits: it learns, resumes exactly, and stops when it must."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from training import train as program
+from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
+from training.config import TrainConfig
+from training.objectives import LiveObjective, Outcome
+from training.train import DivergedError, main, train
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.distributed.*:FutureWarning")
+
+
+def config(samples: int = 96, **changes: Any) -> TrainConfig:
+    values: dict[str, Any] = {
+        "model": "live",
+        "data": {
+            "size": 32, "crops": 2, "far_crops": 1, "scene_crops": 1, "samples": 64, "scenes": ["backgrounds/rooms"],
+            "tasks": {"jitter": {"share": 0.5}, "tone": {"share": 0.5, "scene": 0.5, "swap": 0.5}},
+        },
+        "optimizer": {"lr": 2e-3, "batch": 8, "warmup": 4, "decay": 0},
+        "stages": [{"name": "only", "samples": samples}],
+        "run": {"precision": "fp32", "log_steps": 2, "ema": 0.5},
+    }  # fmt: skip
+    return TrainConfig.model_validate(values | changes)
+
+
+@pytest.fixture
+def run(data_folder: Path, tmp_path: Path) -> Any:
+    """Trains with a configuration into a folder of the given name, and gives its checkpoint."""
+
+    def go(settings: TrainConfig, name: str = "run", start: Path | None = None) -> Checkpoint:
+        train(settings, data_folder, tmp_path / name, cache=tmp_path / "cache", start=start)
+        return load_checkpoint(tmp_path / name / "last.safetensors")
+
+    return go
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(run: Any) -> None:
+    whole = run(config(96), "whole")
+    run(config(48), "parts")
+    parts = run(config(96), "parts")
+    assert parts.meta["step"] == whole.meta["step"] == 12
+    assert parts.meta["samples"] == 96
+    for group in ("model", "ema", "optimizer"):
+        for name, tensor in whole.tensors[group].items():
+            torch.testing.assert_close(parts.tensors[group][name], tensor, atol=0, rtol=0, msg=f"{group}/{name}")
+    # the curve of the first part is kept
+    assert [samples for samples, _ in parts.meta["curve"]] == [48, 96]
+
+
+def test_it_writes_scalars_pictures_and_scores(run: Any, tmp_path: Path) -> None:
+    found = run(config(64))
+    scores = found.meta["curve"][-1][1]
+    assert set(scores) >= {"jitter", "scene_cast", "same", "other_scene_tone"}
+    assert all(math.isfinite(v) for s in scores.values() for v in s.values())
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "run" / "events"))
+    events.Reload()
+    rates = [e.value for e in events.Scalars("train/learning_rate")]
+    assert rates[0] < rates[1] == pytest.approx(2e-3)
+    assert "val/scene_cast" in events.Tags()["images"]
+
+
+def test_it_learns(run: Any) -> None:
+    settings = config(1600, optimizer={"lr": 3e-3, "batch": 16, "warmup": 10})
+    scores = run(settings).meta["curve"][-1][1]["jitter_grown"]
+    assert scores["fmse"] < 0.8 * scores["composite"]
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(config(48))
+    measure = LiveObjective.measure
+
+    def poisoned(self: LiveObjective, network: Any, batch: Any, device: Any) -> Outcome:
+        outcome = measure(self, network, batch, device)
+        return Outcome(outcome.loss * math.nan, outcome.terms, outcome.fmse)
+
+    monkeypatch.setattr(LiveObjective, "measure", poisoned)
+    before = (tmp_path / "run" / "last.safetensors").read_bytes()
+    with pytest.raises(
+        DivergedError, match=r"step 6, 48 samples: the loss is nan \(.*l1.*last\.safetensors is from befo"
+    ):
+        run(config(96))
+    assert (tmp_path / "run" / "last.safetensors").read_bytes() == before
+
+
+def test_a_full_disk_is_logged_and_training_goes_on(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(config(48))
+
+    def full(path: Path, checkpoint: Checkpoint) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(program, "save_checkpoint", full)
+    found = run(config(96))
+    assert found.meta["samples"] == 48
+    assert [r.message for r in caplog.records if r.levelno == logging.ERROR] == ["the checkpoint was not written"]
+    caplog.clear()
+
+
+def test_a_new_run_can_begin_with_the_weights_of_another(run: Any, tmp_path: Path) -> None:
+    first = run(config(48), "first")
+    settings = config(8, optimizer={"lr": 1e-12, "batch": 8, "weight_decay": 0})
+    second = run(settings, "second", start=tmp_path / "first" / "last.safetensors")
+    assert second.meta["samples"] == 8
+    weight = "enter.weight"
+    torch.testing.assert_close(second.tensors["model"][weight], first.tensors["ema"][weight], atol=1e-6, rtol=0)
+
+
+def test_a_checkpoint_of_another_model_is_refused(run: Any, tmp_path: Path) -> None:
+    run(config(8), "live")
+    with pytest.raises(CheckpointError, match="a checkpoint of 'live', expected 'phnet_10m'"):
+        run(config(8, model="phnet_10m"), "dense", start=tmp_path / "live" / "last.safetensors")
+
+
+def test_phnet_goes_through_its_stages(run: Any) -> None:
+    stages = [
+        {"name": "encoder and decoder", "samples": 4, "pfe": False},
+        {"name": "PFE", "samples": 4, "freeze": ["encoder"]},
+    ]
+    optimizer = {"name": "lion", "lr": 1e-4, "batch": 2, "warmup": 0, "decay": 0}
+    found = run(config(model="phnet_10m", stages=stages, optimizer=optimizer))
+    assert found.meta["samples"] == 8
+    momenta = {k for k in found.tensors["optimizer"] if k.endswith("exp_avg")}
+    assert 0 < len(momenta) < len(found.tensors["model"])
+
+
+def test_both_streams_run_and_resume(run: Any) -> None:
+    settings = {"dual": {"every": 2, "batch": 4, "width": 8, "warmup": 2}}
+    whole = run(config(64, **settings), "whole")
+    run(config(32, **settings), "parts")
+    parts = run(config(64, **settings), "parts")
+    for group in ("model", "critic"):
+        for name, tensor in whole.tensors[group].items():
+            torch.testing.assert_close(parts.tensors[group][name], tensor, atol=0, rtol=0, msg=f"{group}/{name}")
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(data_folder: Path, tmp_path: Path) -> None:
+    settings = tmp_path / "two.toml"
+    settings.write_text(
+        """
+        model = "live"
+        [data]
+        size = 32
+        crops = 2
+        far_crops = 0
+        scenes = []
+        [data.tasks]
+        jitter = { share = 1.0 }
+        [optimizer]
+        batch = 4
+        warmup = 0
+        [run]
+        precision = "fp32"
+        [[stages]]
+        name = "only"
+        samples = 32
+        """
+    )
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29617",
+        "-m", "training.train", str(settings),
+        "--data", str(data_folder), "--out", str(tmp_path / "run"), "--cache", str(tmp_path / "cache"),
+    ]  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert load_checkpoint(tmp_path / "run" / "last.safetensors").meta["step"] == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["nothing"], 2, "no such configuration"),
+        (["smoke", "--data", "{tmp}/missing"], 3, "no such folder"),
+    ],
+)
+def test_the_command_line_tells_what_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str
+) -> None:
+    filled = [a.format(tmp=tmp_path) for a in arguments]
+    options = filled + ([] if "--data" in filled else ["--data", str(tmp_path)])
+    assert main([*options, "--out", str(tmp_path / "run"), "--cache", str(tmp_path / "cache")]) == code
+    assert message in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_is_not_trained_over(data_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "last.safetensors").write_bytes(b"\x00" * 50)
+    with pytest.raises(CheckpointError, match="cannot read the checkpoint"):
+        train(config(8), data_folder, tmp_path / "run", cache=tmp_path / "cache")
+    save_checkpoint(tmp_path / "other.safetensors", Checkpoint({"ema": {}}, {"model": "live"}))
+    with pytest.raises(CheckpointError, match="a checkpoint of another model"):
+        train(config(8), data_folder, tmp_path / "new", cache=tmp_path / "cache", start=tmp_path / "other.safetensors")

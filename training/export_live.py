@@ -1,0 +1,178 @@
+"""The averaged weights of a live model as ONNX for the runtime: ``python -m training.export_live CHECKPOINT OUT.onnx``.
+
+Weights are stored in half precision and widened when the file is loaded: the arithmetic stays float32, the file is half
+as large.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+from torch import Tensor, nn
+
+from training.checkpoint import CheckpointError, load_checkpoint, load_weights
+from training.correction import CURVE_NODES, GAIN_SIZE
+from training.models.live import LiveNet, LiveSpec
+
+__all__ = ["ExportError", "LiveExport", "export_live", "halved", "load_live"]
+
+F32 = NDArray[np.float32]
+
+OUTPUTS = {"matrix": (1, 3, 3), "curves": (1, 3, CURVE_NODES), "log_gain": (1, GAIN_SIZE, GAIN_SIZE)}
+
+TOLERANCE = 4e-3
+"""Largest difference of any output between torch in float32 and the file: what half-precision weights may cost."""
+
+HALF_FROM = 1024
+"""Matrices and kernels of at least this many values are stored in half precision."""
+
+
+class ExportError(RuntimeError):
+    """The file does not compute what the network computes."""
+
+
+class LiveExport(nn.Module):
+    """The network with plain tensors in and out.
+
+    Args:
+        network: In evaluation mode.
+    """
+
+    def __init__(self, network: LiveNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, composite: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Matrix, curves and log-gain of one composite."""
+        correction, _ = self.network(composite, mask)
+        return correction.matrix, correction.curves, correction.log_gain
+
+
+def load_live(path: Path) -> tuple[LiveNet, dict[str, Any]]:
+    """A live model with the averaged weights of a checkpoint, ready to run, and what the checkpoint says of itself.
+
+    Raises:
+        CheckpointError: It cannot be read, or is of another model.
+    """
+    found = load_checkpoint(path)
+    if found.meta.get("model") != "live":
+        raise CheckpointError(f"{path}: expected a checkpoint of 'live', received {found.meta.get('model')!r}")
+    changes: dict[str, Any] = found.meta.get("config", {}).get("live", {})
+    network = LiveNet(LiveSpec(**changes))
+    load_weights(network, found.tensors.get("ema", {}), str(path))
+    return network.eval(), dict(found.meta)
+
+
+def halved(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same model with large weights stored as float16 and a Cast to float32 behind each."""
+    graph = model.graph
+    kept, casts = [], []
+    for tensor in graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        # vectors stay: variances would underflow
+        if values.dtype != np.float32 or values.ndim < 2 or values.size < HALF_FROM:
+            kept.append(tensor)
+            continue
+        small = numpy_helper.from_array(values.astype(np.float16), f"{tensor.name}.half")
+        kept.append(small)
+        casts.append(helper.make_node("Cast", [small.name], [tensor.name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.initializer[:]
+    del graph.node[:]
+    graph.initializer.extend(kept)
+    graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+    return model
+
+
+def _examples(size: int) -> list[tuple[F32, F32]]:
+    """Composites and masks to compare on: noise and flat colour, with partial, empty and full masks."""
+    rng = np.random.default_rng(0)
+    disc = np.hypot(*np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]) < 0.6
+    masks = [disc.astype(np.float32), np.zeros((size, size), np.float32), np.ones((size, size), np.float32)]
+    pictures = [rng.random((3, size, size), np.float32), np.full((3, size, size), 0.4, np.float32)]
+    return [(p[None], m[None, None]) for p in pictures for m in masks]
+
+
+def _check(network: nn.Module, path: Path, size: int) -> float:
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    worst = 0.0
+    for composite, mask in _examples(size):
+        with torch.no_grad():
+            expected = network(torch.from_numpy(composite), torch.from_numpy(mask))
+        received = session.run(list(OUTPUTS), {"composite": composite, "mask": mask})
+        for name, mine, theirs in zip(OUTPUTS, expected, received, strict=True):
+            if theirs.shape != OUTPUTS[name] or not np.isfinite(theirs).all():
+                raise ExportError(f"{path.name}: {name}: expected finite {OUTPUTS[name]}, received {theirs.shape}")
+            worst = max(worst, float(np.abs(mine.numpy() - theirs).max()))
+    return worst
+
+
+def export_live(network: LiveNet, path: Path, size: int = 64, meta: dict[str, str] | None = None) -> float:
+    """Write the file, and compare it with the network.
+
+    Args:
+        network: In evaluation mode.
+        path: Of the ONNX file, replaced when it exists.
+        size: Side of the input, pixels.
+        meta: Written into the file.
+
+    Returns:
+        The largest difference of any output.
+
+    Raises:
+        ExportError: It is larger than `TOLERANCE`; the file is removed.
+    """
+    wrapped = LiveExport(network).eval()
+    example = (torch.rand(1, 3, size, size), torch.zeros(1, 1, size, size))
+    program = torch.onnx.export(
+        wrapped, example, input_names=["composite", "mask"], output_names=list(OUTPUTS), dynamo=True, opset_version=18,
+        verbose=False,
+    )  # fmt: skip
+    assert program is not None
+    model = halved(program.model_proto)
+    for key, value in (meta or {}).items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, value
+    partial = path.with_name(f"{path.stem}.partial.onnx")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, partial)
+    worst = _check(wrapped, partial, size)
+    if worst > TOLERANCE:
+        partial.unlink()
+        raise ExportError(f"{path.name}: outputs differ by {worst:.2e} from the network's, more than {TOLERANCE:.0e}")
+    partial.replace(path)
+    return worst
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; returns 0, or 3 when the checkpoint cannot be used or the file is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m training.export_live", description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--size", type=int, default=64, help="side of the input, pixels")
+    options = parser.parse_args(argv)
+    try:
+        network, meta = load_live(options.checkpoint)
+        worst = export_live(network, options.out, options.size, {"samples": str(meta.get("samples", "unknown"))})
+    except (CheckpointError, ExportError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 3
+    digest = hashlib.sha256(options.out.read_bytes()).hexdigest()
+    size_mb = options.out.stat().st_size / 1e6
+    sys.stdout.write(f"{options.out}: {size_mb:.2f} MB, largest difference {worst:.1e}, SHA-256 {digest}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
