@@ -11,9 +11,8 @@ import argparse
 import json
 import logging
 import sys
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,135 +24,47 @@ from tqdm import tqdm
 
 from training.benchmarks import BENCHMARKS, MASKS, BenchmarkPair, Photo, load_photo, pairs
 from training.data.cache import list_portraits
+from training.data.iharmony4 import Harmony4
 from training.data.illuminants import Lights, load_lights
-from training.metrics import RATIO_BINS, Summary, binarize, blend, by_group, join, ratio_bin, score_images, summarize
-from training.predictors import PHNetFitted, Predictor, load_predictors
-from training.skin import SKIN_GROUPS, UNKNOWN
+from training.predictors import Predictor, load_predictors
+from training.scoreboard import Collected, Table, markdown, tabulate
+from training.sheets import benchmark_sheets
+from training.skin import skin_group
 
-__all__ = ["Shift", "Table", "chroma_shift", "evaluate", "load_photos", "markdown", "shift_summary"]
+__all__ = ["evaluate", "harmony_pairs", "load_photos", "score_pairs"]
 
 log = logging.getLogger(__name__)
 
 F32Array = NDArray[np.float32]
-F64Array = NDArray[np.float64]
 
 SHIFT_BENCHMARK = "scene_cast"
-
-MAX_ANGLE = 25.0
-"""Degrees between the predicted and the true shift of chroma that count as agreement."""
-
-SHIFT_RATIO = (0.6, 1.4)
-"""Predicted length over true length that counts as agreement."""
-
-MIN_SHIFT = 3.0
-"""True shifts shorter than this, in a* b*, have no direction worth comparing and are left out; how many is stated."""
+"""The benchmark in which the shift of chroma is compared."""
 
 
-@dataclass(frozen=True)
-class Shift:
-    """Mean change of a* and b* over the person, from the composite.
+def score_pairs(
+    predictors: Sequence[Predictor], made: Iterable[BenchmarkPair], benchmark: str, mask: str, count: int
+) -> list[Table]:
+    """Score every predictor on the same pairs, each of which is made once and shown to all.
 
     Args:
-        predicted: (a*, b*) of the prediction minus the composite.
-        true: (a*, b*) of the truth minus the composite.
+        predictors: The first must be the composite itself, against which the others are measured.
+        made: The pairs.
+        benchmark: Name in tables.
+        mask: Name of the kind of mask in tables.
+        count: Number of pairs expected, for the progress bar.
+
+    Raises:
+        ValueError: The first predictor is not the composite, or there are no pairs.
     """
-
-    predicted: tuple[float, float]
-    true: tuple[float, float]
-
-    @property
-    def angle(self) -> float:
-        """Degrees between the two, 0..180."""
-        p, t = np.array(self.predicted), np.array(self.true)
-        cosine = float(p @ t) / max(float(np.linalg.norm(p) * np.linalg.norm(t)), 1e-9)
-        return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
-
-    @property
-    def ratio(self) -> float:
-        """Length of the predicted over that of the true."""
-        return float(np.linalg.norm(self.predicted) / max(float(np.linalg.norm(self.true)), 1e-9))
-
-
-@dataclass
-class Table:
-    """All scores of one predictor on one benchmark with one mask.
-
-    Args:
-        benchmark: Name in `BENCHMARKS`.
-        mask: Name in `MASKS`.
-        predictor: Its name.
-        overall: Averages, medians, standard errors.
-        improved: Share of pictures with a lower fMSE than the composite, 0..1.
-        gain: Composite's mean fMSE over this one's.
-        by_ratio: Summary for each bin of foreground share.
-        by_skin: Summary for each skin-tone group.
-        shift: Agreement of the chroma shift, on `scene_cast` only.
-        ms: Mean time of a prediction in milliseconds, this machine, for orientation only.
-        fit_psnr: Mean PSNR of the person between a fitted picture and the network's own, dB; NaN for others.
-    """
-
-    benchmark: str
-    mask: str
-    predictor: str
-    overall: Summary
-    improved: float
-    gain: float
-    by_ratio: dict[str, Summary]
-    by_skin: dict[str, Summary]
-    shift: Summary = field(default_factory=dict)
-    ms: float = float("nan")
-    fit_psnr: float = float("nan")
-
-
-def chroma_shift(composite: F32Array, other: F32Array, mask: F32Array) -> tuple[float, float]:
-    """Mean change of a* and b* over the mask; pictures (H, W, 3) float32, encoded sRGB, 0..1."""
-    inside = mask > 0.5
-    before, after = (cv2.cvtColor(p, cv2.COLOR_RGB2LAB)[inside] for p in (composite, other))
-    change = after[:, 1:].mean(0) - before[:, 1:].mean(0)
-    return float(change[0]), float(change[1])
-
-
-def shift_summary(shifts: Sequence[Shift]) -> Summary:
-    """How often the predicted shift of chroma agrees with the true one, over shifts of at least `MIN_SHIFT`.
-
-    Returns:
-        ``count`` of shifts compared, ``agree`` share within angle and length, ``angle_ok`` and ``ratio_ok`` shares,
-        ``angle_median`` degrees and ``ratio_median``; NaN without shifts.
-    """
-    kept = [s for s in shifts if np.hypot(*s.true) >= MIN_SHIFT]
-    angles, ratios = np.array([s.angle for s in kept]), np.array([s.ratio for s in kept])
-    if not kept:
-        return {"count": 0.0}
-    angle_ok, ratio_ok = angles <= MAX_ANGLE, (ratios >= SHIFT_RATIO[0]) & (ratios <= SHIFT_RATIO[1])
-    return {
-        "count": float(len(kept)),
-        "agree": float((angle_ok & ratio_ok).mean()),
-        "angle_ok": float(angle_ok.mean()),
-        "ratio_ok": float(ratio_ok.mean()),
-        "angle_median": float(np.median(angles)),
-        "ratio_median": float(np.median(ratios)),
-    }
-
-
-@dataclass
-class _Collected:
-    """Scores of one predictor while a benchmark runs."""
-
-    scores: list[dict[str, F64Array]] = field(default_factory=list)
-    shifts: list[Shift] = field(default_factory=list)
-    fit_psnr: list[float] = field(default_factory=list)
-    seconds: float = 0.0
-
-    def add(self, predictor: Predictor, pair: BenchmarkPair, shift: bool) -> None:
-        started = time.perf_counter()
-        prediction = blend(predictor.predict(pair), pair.composite, pair.mask)
-        self.seconds += time.perf_counter() - started
-        self.scores.append(score_images(prediction[None] * 255, pair.truth[None] * 255, binarize(pair.mask[None])))
-        if isinstance(predictor, PHNetFitted) and predictor.last_fit is not None:
-            self.fit_psnr.append(predictor.last_fit.psnr)
-        if shift:
-            true = chroma_shift(pair.composite, pair.truth, pair.mask)
-            self.shifts.append(Shift(chroma_shift(pair.composite, prediction, pair.mask), true))
+    if not predictors or predictors[0].name != "composite":
+        raise ValueError("evaluate: the first predictor must be 'composite', which the others are compared with")
+    collected = {p.name: Collected() for p in predictors}
+    for pair in tqdm(made, f"{benchmark}, {mask}", count, leave=False, disable=None):
+        for predictor in predictors:
+            collected[predictor.name].add(predictor, pair, benchmark == SHIFT_BENCHMARK)
+    if not collected["composite"].scores:
+        raise ValueError(f"evaluate: {benchmark} has no pairs that can be read")
+    return tabulate(benchmark, mask, collected)
 
 
 def evaluate(
@@ -165,10 +76,10 @@ def evaluate(
     masks: Sequence[str] = MASKS,
     seed: int = 0,
 ) -> list[Table]:
-    """Score every predictor on every benchmark and mask; each pair is made once and shown to all.
+    """Score every predictor on every benchmark and mask.
 
     Args:
-        predictors: The first must be the composite itself, against which the others are measured.
+        predictors: The first must be the composite itself.
         photos: What the pairs are made of.
         lights: Measured lights.
         benchmarks: Names in `BENCHMARKS`.
@@ -176,131 +87,22 @@ def evaluate(
         seed: Of the draws.
 
     Raises:
-        ValueError: The first predictor is not the composite.
+        ValueError: As for `score_pairs`.
     """
-    if not predictors or predictors[0].name != "composite":
-        raise ValueError("evaluate: the first predictor must be 'composite', which the others are compared with")
-    groups = [photo.group for photo in photos]
     tables = []
     for benchmark in benchmarks:
         for mask in masks:
-            collected = {p.name: _Collected() for p in predictors}
             made = pairs(photos, benchmark, mask, lights, seed)
-            for pair in tqdm(made, f"{benchmark}, {mask}", len(photos), leave=False, disable=None):
-                for predictor in predictors:
-                    collected[predictor.name].add(predictor, pair, benchmark == SHIFT_BENCHMARK)
-            tables += _tables(benchmark, mask, collected, groups)
+            tables += score_pairs(predictors, made, benchmark, mask, len(photos))
     return tables
 
 
-def _tables(benchmark: str, mask: str, collected: dict[str, _Collected], groups: Sequence[str]) -> list[Table]:
-    tables = []
-    composite: F64Array | None = None
-    for name, found in collected.items():
-        scores = join(found.scores)
-        composite = scores["fmse"] if composite is None else composite
-        ratios = [ratio_bin(float(r)) for r in scores["ratio"]]
-        overall = summarize(scores)
-        tables.append(
-            Table(
-                benchmark=benchmark,
-                mask=mask,
-                predictor=name,
-                overall=overall,
-                improved=float((scores["fmse"] < composite).mean()),
-                gain=float(np.nanmean(composite)) / max(overall["fmse"], 1e-9),
-                by_ratio=by_group(scores, ratios, [b[0] for b in RATIO_BINS]),
-                by_skin=by_group(scores, groups, [*(g[0] for g in SKIN_GROUPS), UNKNOWN]),
-                shift=shift_summary(found.shifts) if found.shifts else {},
-                ms=1000 * found.seconds / len(found.scores),
-                fit_psnr=float(np.mean(found.fit_psnr)) if found.fit_psnr else float("nan"),
-            )
-        )
-    return tables
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [_line(head), _line(["---"] * len(head)), *(_line(row) for row in rows), ""]
-
-
-def _pm(summary: Summary, name: str, digits: int) -> str:
-    return f"{summary[name]:.{digits}f} ± {summary[f'{name}_se']:.{digits}f}"
-
-
-def _main_rows(tables: Sequence[Table]) -> list[list[str]]:
-    rows = []
-    for t in tables:
-        s = t.overall
-        rows.append(
-            [t.predictor, _pm(s, "psnr", 2), f"{s['psnr_maxtarget']:.2f}", f"{s['mse']:.1f}", _pm(s, "fmse", 0),
-             f"{s['fmse_median']:.0f}", f"{s['fpsnr']:.2f}", f"{t.gain:.2f}x", f"{t.improved:.0%}"]
-        )  # fmt: skip
-    return rows
-
-
-def _group_rows(tables: Sequence[Table], attribute: str) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of mean / median fMSE for each group that occurs."""
-    names = list(getattr(tables[0], attribute))
-    counts = [int(getattr(tables[0], attribute)[n]["count"]) for n in names]
-    rows = []
-    for t in tables:
-        groups: dict[str, Summary] = getattr(t, attribute)
-        cells = [f"{groups[n]['fmse']:.0f} / {groups[n]['fmse_median']:.0f}" for n in names]
-        rows.append([t.predictor, *cells])
-    return ["", *(f"{n} ({c})" for n, c in zip(names, counts, strict=True))], rows
-
-
-def markdown(tables: Sequence[Table], size: int, seed: int) -> str:
-    """All tables as text."""
-    count = int(tables[0].overall["count"])
-    lines = [
-        f"{count} photographs at {size}², seed {seed}. Errors on 0..255 after blending, masks binarised for scores,",
-        "averages over images ± standard error; PSNR with peak 255 (psnr) and with the target's maximum (psnr max).",
-        "fMSE is `Σ M·d² / (3·ΣM)`. *gain* is the composite's mean fMSE over this one's, *better* the share of",
-        "pictures whose fMSE is lower than the composite's.",
-        "",
-        "Masks: *plain* is the matte binarised at one half; *dilated* the matte above 0.1 grown by 3 pixels; *call*",
-        "the soft matte over a background cleared of the person: no trace of the original on either side of the edge.",
-        "",
-    ]
-    head = ["", "psnr", "psnr max", "mse", "fMSE", "median", "fPSNR", "gain", "better"]
-    for key in dict.fromkeys((t.benchmark, t.mask) for t in tables):
-        chosen = [t for t in tables if (t.benchmark, t.mask) == key]
-        lines += [f"## {key[0]}, {key[1]} masks", "", *_grid(head, _main_rows(chosen))]
-        lines += [
-            f"{t.predictor} differs from the network's own picture by {t.fit_psnr:.1f} dB (PSNR of the person).\n"
-            for t in chosen
-            if np.isfinite(t.fit_psnr)
-        ]
-        lines += ["Mean / median fMSE by foreground share:", "", *_grid(*_group_rows(chosen, "by_ratio"))]
-        lines += [
-            "Mean / median fMSE by skin tone (ITA of skin-coloured pixels in the upper half of the matte, by the",
-            "photograph's own light, so indicative only):",
-            "",
-            *_grid(*_group_rows(chosen, "by_skin")),
-        ]
-        shifted = [t for t in chosen if t.shift.get("count")]
-        if shifted:
-            lines += [
-                "Mean shift of chroma (a*, b*) of the person against the true one, for the",
-                f"{shifted[0].shift['count']:.0f} pictures where that is at least {MIN_SHIFT:.0f}; agreement is within",
-                f"{MAX_ANGLE:.0f} degrees and {SHIFT_RATIO[0]}-{SHIFT_RATIO[1]} times its length:",
-                "",
-                *_grid(
-                    ["", "agree", "angle within", "length within", "median angle", "median length"],
-                    [
-                        [t.predictor, f"{t.shift['agree']:.0%}", f"{t.shift['angle_ok']:.0%}",
-                         f"{t.shift['ratio_ok']:.0%}", f"{t.shift['angle_median']:.0f}°",
-                         f"{t.shift['ratio_median']:.2f}x"]
-                        for t in shifted
-                    ],
-                ),
-            ]  # fmt: skip
-    return "\n".join(lines)
+def harmony_pairs(data: Harmony4) -> Iterator[BenchmarkPair]:
+    """The composites of a folder laid out like iHarmony4, masks binarised at one half."""
+    for sample in data:
+        composite, real = (p.astype(np.float32) / np.float32(255) for p in (sample.composite, sample.real))
+        mask = (sample.mask > 127).astype(np.float32)
+        yield BenchmarkPair(sample.name, composite, real, mask, skin_group(real, mask))
 
 
 def load_photos(folder: Path, size: int, limit: int | None = None) -> list[Photo]:
@@ -327,7 +129,9 @@ def load_photos(folder: Path, size: int, limit: int | None = None) -> list[Photo
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description="Score models on fixed pairs.")
     parser.add_argument("models", type=Path, nargs="*", help="live models (.onnx) and PHNet checkpoints (.safetensors)")
-    parser.add_argument("--data", type=Path, required=True, help="folder with portraits/val and illuminants")
+    parser.add_argument("--data", type=Path, help="folder with portraits/val and illuminants, for the benchmarks")
+    parser.add_argument("--harmony4", type=Path, help="a folder laid out like iHarmony4, scored as well")
+    parser.add_argument("--split", default="test", help="which list of that folder")
     parser.add_argument("--out", type=Path, required=True, help="folder for scores.json, scores.md and sheets")
     parser.add_argument("--benchmarks", nargs="+", default=list(BENCHMARKS), choices=list(BENCHMARKS))
     parser.add_argument("--masks", nargs="+", default=list(MASKS), choices=MASKS)
@@ -341,30 +145,41 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _benchmarks(options: argparse.Namespace, predictors: Sequence[Predictor]) -> list[Table]:
+    """Tables of the benchmarks, and their sheets when asked for."""
+    lights = load_lights(options.data / "illuminants" / "ccharmony_train.npz")
+    photos = load_photos(options.data / "portraits" / "val", options.size, options.limit)
+    tables = evaluate(predictors, photos, lights, benchmarks=options.benchmarks, masks=options.masks, seed=options.seed)
+    if options.sheets:
+        benchmark_sheets(predictors, photos, lights, options.out, options.sheets, seed=options.seed)
+    return tables
+
+
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns 0, or 3 when data or a model cannot be used."""
     options = _parser().parse_args(argv)
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
+    tables: list[Table] = []
     try:
-        lights = load_lights(options.data / "illuminants" / "ccharmony_train.npz")
-        photos = load_photos(options.data / "portraits" / "val", options.size, options.limit)
+        if options.data is None and options.harmony4 is None:
+            raise ValueError("nothing to score on: give --data, --harmony4 or both")
         predictors = load_predictors(options.models, not options.no_baselines, not options.no_oracle)
+        if options.data is not None:
+            tables += _benchmarks(options, predictors)
+        if options.harmony4 is not None:
+            given = Harmony4(options.harmony4, options.split, options.size)
+            name = f"{options.harmony4.name} {options.split}"
+            tables += score_pairs(predictors, harmony_pairs(given), name, "given", len(given))
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 3
-    tables = evaluate(predictors, photos, lights, benchmarks=options.benchmarks, masks=options.masks, seed=options.seed)
     options.out.mkdir(parents=True, exist_ok=True)
-    described: dict[str, Any] = {"photographs": len(photos), "size": options.size, "seed": options.seed}
-    described["tables"] = [asdict(t) for t in tables]
+    described: dict[str, Any] = {"size": options.size, "seed": options.seed, "tables": [asdict(t) for t in tables]}
     (options.out / "scores.json").write_text(json.dumps(described, indent=1))
     text = markdown(tables, options.size, options.seed)
     (options.out / "scores.md").write_text(text + "\n")
     sys.stdout.write(text + "\n")
-    if options.sheets:
-        from training.sheets import benchmark_sheets  # only when asked for
-
-        benchmark_sheets(predictors, photos, lights, options.out, options.sheets, seed=options.seed)
     return 0
 
 

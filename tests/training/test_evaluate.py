@@ -12,9 +12,11 @@ import torch
 
 from training import evaluate as ev
 from training.benchmarks import BENCHMARKS, BenchmarkPair
+from training.data import ffhqh
 from training.data.illuminants import Lights
 from training.models.phnet import PHNet, PHNetConfig
 from training.predictors import Baseline, Oracle, PHNetDense, PHNetFitted
+from training.scoreboard import markdown
 
 
 class Cheat:
@@ -58,21 +60,6 @@ def test_shift_of_chroma_is_reported_for_cast_scenes_only(data_folder: Path, lig
     assert cheat.shift["ratio_median"] == pytest.approx(1)
 
 
-def test_shift_by_hand() -> None:
-    right = ev.Shift(predicted=(8.0, 0.0), true=(10.0, 0.0))
-    turned = ev.Shift(predicted=(0.0, 10.0), true=(10.0, 0.0))
-    weak = ev.Shift(predicted=(3.0, 0.0), true=(10.0, 0.0))
-    tiny = ev.Shift(predicted=(0.0, 1.0), true=(1.0, 0.0))
-    assert turned.angle == pytest.approx(90)
-    summary = ev.shift_summary([right, turned, weak, tiny])
-    assert summary["count"] == 3
-    assert summary["agree"] == pytest.approx(1 / 3)
-    assert summary["angle_ok"] == pytest.approx(2 / 3)
-    assert summary["ratio_ok"] == pytest.approx(2 / 3)
-    assert summary["ratio_median"] == pytest.approx(0.8)
-    assert ev.shift_summary([tiny]) == {"count": 0.0}
-
-
 def test_what_the_fit_of_a_dense_picture_loses_is_told(data_folder: Path, lights: Lights) -> None:
     torch.manual_seed(0)
     dense = PHNetDense(PHNet(PHNetConfig("small", (8, 8, 8, 8, 8, 16))).eval(), "dense")
@@ -81,7 +68,7 @@ def test_what_the_fit_of_a_dense_picture_loses_is_told(data_folder: Path, lights
     tables = ev.evaluate(predictors, photos, lights, benchmarks=["ffhqh"], masks=["plain"])
     assert np.isnan([t.fit_psnr for t in tables[:2]]).all()
     assert 10 < tables[2].fit_psnr < 60
-    assert f"own picture by {tables[2].fit_psnr:.1f} dB" in ev.markdown(tables, 64, 0)
+    assert f"own picture by {tables[2].fit_psnr:.1f} dB" in markdown(tables, 64, 0)
 
 
 def test_the_first_must_be_the_composite(data_folder: Path, lights: Lights) -> None:
@@ -97,7 +84,7 @@ def test_command_writes_json_markdown_and_sheets(
     arguments = ["--data", str(data_folder), "--out", str(out), "--size", "64", "--limit", "3", "--sheets", "2"]
     assert ev.main([str(live_onnx("mine")), *arguments]) == 0
     scores = json.loads((out / "scores.json").read_text())
-    assert scores["photographs"] == 3
+    assert {t["overall"]["count"] for t in scores["tables"]} == {3}
     assert len(scores["tables"]) == len(BENCHMARKS) * 3 * 6
     mine = [t for t in scores["tables"] if t["predictor"] == "mine"]
     composite = [t for t in scores["tables"] if t["predictor"] == "composite"]
@@ -108,6 +95,25 @@ def test_command_writes_json_markdown_and_sheets(
     assert "| oracle |" in text
     assert text.strip() in capsys.readouterr().out
     assert sorted(p.name for p in out.glob("*.png")) == sorted(f"sheet-{name}.png" for name in BENCHMARKS)
+
+
+def test_folder_like_iharmony4_is_scored(data_folder: Path, tmp_path: Path) -> None:
+    """What the FFHQH builder writes goes straight into the evaluation, with scores by foreground share."""
+    folder, out = tmp_path / "FFHQH", tmp_path / "out"
+    arguments = ["--portraits", str(data_folder / "portraits" / "val"), "--out", str(folder), "--size", "64"]
+    assert ffhqh.main(arguments) == 0
+    split = max(("train", "val", "test"), key=lambda s: len((folder / f"FFHQH_{s}.txt").read_text()))
+    assert ev.main(["--harmony4", str(folder), "--split", split, "--size", "64", "--out", str(out)]) == 0
+    tables = json.loads((out / "scores.json").read_text())["tables"]
+    assert {t["benchmark"] for t in tables} == {f"FFHQH {split}"}
+    fmse = {t["predictor"]: t["overall"]["fmse"] for t in tables}
+    assert 0 < fmse["oracle"] < 0.3 * fmse["composite"]
+    assert ev.main(["--harmony4", str(folder), "--split", "nowhere", "--out", str(out)]) == 3
+
+
+def test_nothing_to_score_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ev.main(["--out", str(tmp_path)]) == 3
+    assert "give --data, --harmony4 or both" in capsys.readouterr().err
 
 
 def test_missing_data_and_models_are_named(
