@@ -18,63 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-__all__ = ["CURVE_NODES", "GAIN_SIZE", "MAX_LOG_GAIN", "Fit", "FitOptions", "Parameters", "fit_parameters"]
+from training.parameters import GAIN_SIZE, MAX_LOG_GAIN, Parameters, positions
+
+__all__ = ["Fit", "FitOptions", "fit_parameters"]
 
 F32Array = NDArray[np.float32]
 F64Array = NDArray[np.float64]
 IntArray = NDArray[np.intp]
-
-CURVE_NODES = 32
-GAIN_SIZE = 16
-MAX_LOG_GAIN = 1.0
-"""Bound of the log-gain, natural logarithm, as in the runtime."""
 
 START_DAMPING = 1e-3
 """Levenberg-Marquardt damping of the matrix; lowered after each round that helps, raised after one that does not."""
 
 MIN_PIXELS = 16
 """Fewer foreground pixels than this are no basis for a fit: the identity is returned."""
-
-
-@dataclass(frozen=True, eq=False)
-class Parameters:
-    """A correction as plain arrays.
-
-    Args:
-        matrix: (3, 3), maps an RGB column vector to an RGB column vector.
-        curves: (3, N), values at i / (N - 1), non-decreasing; values outside 0..1 count as 0 or 1.
-        log_gain: (h, w), natural logarithm.
-    """
-
-    matrix: F64Array
-    curves: F64Array
-    log_gain: F64Array
-
-    @classmethod
-    def identity(cls) -> Parameters:
-        """The correction that changes nothing."""
-        curves = np.tile(np.linspace(0, 1, CURVE_NODES), (3, 1))
-        return cls(np.eye(3), curves, np.zeros((GAIN_SIZE, GAIN_SIZE)))
-
-    def apply(self, rgb: F32Array) -> F32Array:
-        """Correct every pixel of a picture.
-
-        Args:
-            rgb: (H, W, 3) float32, encoded sRGB, 0..1.
-
-        Returns:
-            A new (H, W, 3) float32 array, 0..1.
-        """
-        height, width = rgb.shape[:2]
-        mixed = np.clip(rgb.reshape(-1, 3) @ self.matrix.T.astype(np.float32), 0, 1)
-        nodes = np.linspace(0, 1, self.curves.shape[1])
-        curves = np.clip(self.curves, 0, 1)
-        curved = np.stack([np.interp(mixed[:, c], nodes, curves[c]) for c in range(3)], axis=1)
-        rows = _stretch(self.log_gain.shape[0], height)
-        columns = _stretch(self.log_gain.shape[1], width)
-        gain = np.exp(rows @ self.log_gain @ columns.T).reshape(-1, 1)
-        out: F32Array = np.clip(curved * gain, 0, 1).astype(np.float32).reshape(rgb.shape)
-        return out
 
 
 @dataclass(frozen=True)
@@ -123,22 +79,6 @@ class Fit:
     pixels: int
 
 
-def _positions(cells: int, size: int) -> F64Array:
-    """Where each of `size` pixels lies between the centres of `cells` cells, borders repeated."""
-    return np.clip((np.arange(size) + 0.5) * cells / size - 0.5, 0, cells - 1)
-
-
-def _stretch(cells: int, size: int) -> F64Array:
-    """(size, cells) matrix of bilinear weights."""
-    position = _positions(cells, size)
-    low = np.minimum(position.astype(np.intp), max(cells - 2, 0))
-    fraction = position - low
-    weights = np.zeros((size, cells))
-    weights[np.arange(size), low] = 1 - fraction
-    weights[np.arange(size), np.minimum(low + 1, cells - 1)] += fraction
-    return weights
-
-
 @dataclass(frozen=True, eq=False)
 class _Samples:
     """Foreground pixels: colours (n, 3) of both pictures, weights (n,) of sum 1, and the four gain cells around."""
@@ -155,7 +95,7 @@ def _sample(composite: F32Array, target: F32Array, mask: F32Array, max_pixels: i
     step = max(1, int(np.ceil(np.sqrt(np.count_nonzero(mask > 0.5) / max_pixels))))
     rows, columns = np.nonzero(mask[step // 2 :: step, step // 2 :: step] > 0.5)
     rows, columns = rows * step + step // 2, columns * step + step // 2
-    y, x = _positions(GAIN_SIZE, height)[rows], _positions(GAIN_SIZE, width)[columns]
+    y, x = positions(GAIN_SIZE, height)[rows], positions(GAIN_SIZE, width)[columns]
     y0, x0 = np.minimum(y.astype(np.intp), GAIN_SIZE - 2), np.minimum(x.astype(np.intp), GAIN_SIZE - 2)
     fy, fx = y - y0, x - x0
     first = y0 * GAIN_SIZE + x0

@@ -18,9 +18,10 @@ from training.baselines import BASELINES
 from training.benchmarks import BenchmarkPair
 from training.checkpoint import CheckpointError, load_checkpoint, load_weights
 from training.config import TrainConfig
-from training.fit import Fit, FitOptions, Parameters, fit_parameters
+from training.fit import Fit, FitOptions, fit_parameters
 from training.models.phnet import PHNet
 from training.objectives import build_objective
+from training.parameters import Parameters
 
 __all__ = [
     "Baseline",

@@ -18,8 +18,8 @@ from training.benchmarks import BENCHMARKS, Photo, pairs
 from training.data.cache import list_portraits
 from training.data.illuminants import Lights
 from training.data.scenes import RealComposite, list_scenes, real_composites
-from training.fit import Parameters
 from training.metrics import binarize, blend, score_images
+from training.parameters import Parameters
 from training.predictors import LivePredictor, Predictor, load_live
 
 __all__ = ["benchmark_sheets", "composite_sheets", "save_sheet", "weakened"]

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from training.fit import MAX_LOG_GAIN, FitOptions, Parameters, fit_parameters
+from training.fit import FitOptions, fit_parameters
+from training.parameters import MAX_LOG_GAIN, Parameters
 
 SIZE = (72, 96)
 
@@ -36,22 +37,6 @@ def some_parameters() -> Parameters:
 def distance(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> float:
     """Root mean squared difference inside the mask, 0..255."""
     return 255 * float(np.sqrt(np.square(a - b)[mask > 0.5].mean()))
-
-
-def test_apply_by_hand() -> None:
-    log_gain = np.full((16, 16), np.log(0.5))
-    matrix = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 2.0]])
-    curves = np.tile(np.linspace(0, 1, 32) ** 2, (3, 1))
-    out = Parameters(matrix, curves, log_gain).apply(np.full((2, 3, 3), (1.0, 12 / 31, 0.7), np.float32))
-    np.testing.assert_allclose(out[1, 2], [(12 / 31) ** 2 / 2, 0.5, 0.5], atol=1e-6)
-
-
-def test_gain_is_stretched_as_opencv_does() -> None:
-    log_gain = np.random.default_rng(0).uniform(-1, 0, (16, 16))
-    identity = Parameters.identity()
-    out = Parameters(identity.matrix, identity.curves, log_gain).apply(np.full((*SIZE, 3), 0.5, np.float32))
-    expected = 0.5 * np.exp(cv2.resize(log_gain, SIZE[::-1], interpolation=cv2.INTER_LINEAR))
-    np.testing.assert_allclose(out[..., 1], expected, atol=2e-5)
 
 
 def test_a_known_correction_is_found() -> None:

@@ -13,9 +13,10 @@ from safetensors.torch import save_file
 
 from training import judge as jg
 from training.data.illuminants import Lights
+from training.judge_data import JudgeConfig, JudgeData, swapped
 from training.models.discriminator import Judge
 
-TINY = jg.JudgeConfig(size=32, width=8, steps=12, batch=8)
+TINY = JudgeConfig(size=32, width=8, steps=12, batch=8)
 
 
 def portraits(count: int = 12, side: int = 32) -> np.ndarray:
@@ -29,7 +30,7 @@ def portraits(count: int = 12, side: int = 32) -> np.ndarray:
 
 
 def test_the_other_person_vanishes_behind(lights: Lights) -> None:
-    data = jg.JudgeData(portraits(), lights, TINY)
+    data = JudgeData(portraits(), lights, TINY)
     rng = np.random.default_rng(0)
     others = [data.other(8, rng) for _ in range(20)]
     assert all(o is not None and o < 8 for o in others)
@@ -37,7 +38,7 @@ def test_the_other_person_vanishes_behind(lights: Lights) -> None:
 
 
 def test_batches_are_half_real_and_repeat(lights: Lights) -> None:
-    data = jg.JudgeData(portraits(), lights, TINY)
+    data = JudgeData(portraits(), lights, TINY)
     pictures, masks, labels = data.batch(3)
     assert pictures.shape == (8, 3, 32, 32)
     assert masks.shape == (8, 1, 32, 32)
@@ -51,7 +52,7 @@ def test_batches_are_half_real_and_repeat(lights: Lights) -> None:
 @pytest.mark.parametrize("swap", [0.0, 1.0])
 def test_only_composites_disagree_with_their_scene(lights: Lights, swap: float) -> None:
     """A portrait of one grey has person and scene alike; a composite of it has not."""
-    data = jg.JudgeData(portraits(), lights, jg.JudgeConfig(**{**TINY.__dict__, "swap": swap}))
+    data = JudgeData(portraits(), lights, JudgeConfig(**{**TINY.__dict__, "swap": swap}))
     differences: tuple[list[float], list[float]] = ([], [])
     for step in range(6):
         for picture, mask, label in zip(*data.batch(step), strict=True):
@@ -63,7 +64,7 @@ def test_only_composites_disagree_with_their_scene(lights: Lights, swap: float) 
 
 
 def test_swapped_people_keep_their_pixels(lights: Lights) -> None:
-    made = jg.swapped(portraits(), lights, TINY)
+    made = swapped(portraits(), lights, TINY)
     assert 6 <= len(made) <= 11
     for composite in made:
         person = int(composite.name.split()[0])
@@ -72,8 +73,8 @@ def test_swapped_people_keep_their_pixels(lights: Lights) -> None:
 
 
 def test_training_learns(lights: Lights) -> None:
-    config = jg.JudgeConfig(size=32, width=8, steps=60, batch=16, lr=4e-3)
-    data = jg.JudgeData(portraits(), lights, config)
+    config = JudgeConfig(size=32, width=8, steps=60, batch=16, lr=4e-3)
+    data = JudgeData(portraits(), lights, config)
     model = jg.train(data, config)
     pictures, masks, labels = data.batch(1000)
     with torch.inference_mode():
@@ -110,9 +111,9 @@ def test_other_files_and_keys_are_named(tmp_path: Path) -> None:
 
 
 def test_loss_that_is_not_finite_stops(lights: Lights) -> None:
-    config = jg.JudgeConfig(**{**TINY.__dict__, "lr": 1e30})
+    config = JudgeConfig(**{**TINY.__dict__, "lr": 1e30})
     with pytest.raises(FloatingPointError, match=r"at step \d+; lower lr"):
-        jg.train(jg.JudgeData(portraits(), lights, config), config)
+        jg.train(JudgeData(portraits(), lights, config), config)
 
 
 def test_commands_from_data_to_table(

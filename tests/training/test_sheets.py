@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from training.fit import Parameters
+from training.parameters import Parameters
 from training.sheets import MARGIN, main, save_sheet, weakened
 
 
