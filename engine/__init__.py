@@ -7,22 +7,31 @@ from pathlib import Path
 
 from engine.backend import Options
 from engine.backends import BACKENDS
+from engine.choice import AutoRunner, Choice, Measured, choose
 from engine.errors import BackendError, EngineError, InferenceError, ModelFileError, TensorError
+from engine.fallback import FallbackRunner
 from engine.model_runner import ModelRunner
 from engine.runner import Runner
 from engine.spec import ModelSpec, TensorMap, TensorSpec
+from engine.state import StatefulRunner
 
 __all__ = [
     "BACKENDS",
     "BackendError",
+    "Choice",
     "EngineError",
+    "FallbackRunner",
     "InferenceError",
+    "Measured",
     "ModelFileError",
     "ModelSpec",
+    "Options",
     "Runner",
+    "StatefulRunner",
     "TensorError",
     "TensorMap",
     "TensorSpec",
+    "choose",
     "open_runner",
 ]
 
@@ -50,7 +59,8 @@ def open_runner(
         BackendError: There is no such backend.
     """
     options = Options(threads=threads, precision=precision, shapes=dict(shapes or {}))
-    name = "onnxruntime" if backend == "auto" else backend
-    if name not in BACKENDS:
+    if backend == "auto":
+        return AutoRunner(Path(path), options, on_time)
+    if backend not in BACKENDS:
         raise BackendError(f"there is no backend {backend!r}; known are auto, {', '.join(BACKENDS)}")
-    return ModelRunner(BACKENDS[name], Path(path), options, on_time)
+    return ModelRunner(BACKENDS[backend], Path(path), options, on_time)

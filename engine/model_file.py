@@ -16,6 +16,7 @@ MAX_BYTES = 2**31 - 1
 
 _LFS_POINTER = b"version https://git-lfs"
 _IR_VERSION, _GRAPH, _METADATA = 1, 7, 14
+_GRAPH_INPUT, _GRAPH_OUTPUT = 11, 12
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -74,6 +75,16 @@ class ModelFile:
                 key, text = (bytes(pair.get(i, empty)).decode("utf-8", "replace") for i in (1, 2))
                 entries[key] = text
         return entries
+
+    def tensor_names(self) -> frozenset[str]:
+        """Names of the graph's inputs and outputs, which a backend may know under further names."""
+        names = set()
+        for number, graph in _fields(memoryview(self.data)):
+            if number == _GRAPH:
+                for kind, value in _fields(graph):
+                    if kind in (_GRAPH_INPUT, _GRAPH_OUTPUT):
+                        names.add(bytes(dict(_fields(value)).get(1, b"")).decode("utf-8", "replace"))
+        return frozenset(names)
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:

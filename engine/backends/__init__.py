@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from engine.backend import Backend
-from engine.backends import onnxruntime, openvino, tensorrt
+from engine.backends import onnxruntime, openvino, tensorrt, torch
 
-__all__ = ["BACKENDS"]
+__all__ = ["BACKENDS", "REFERENCE"]
 
-BACKENDS: dict[str, Backend] = {**tensorrt.BACKENDS, **openvino.BACKENDS, **onnxruntime.BACKENDS}
-"""By name, the most specialised first."""
+BACKENDS: dict[str, Backend] = {
+    **tensorrt.BACKENDS,
+    **openvino.BACKENDS,
+    **onnxruntime.BACKENDS,
+    **torch.BACKENDS,
+}
+"""By name."""
+
+REFERENCE = "torch"
+"""The one that is only compared with."""

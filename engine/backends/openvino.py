@@ -81,9 +81,10 @@ def _load(model: ModelFile, options: Options) -> _OpenVinoProgram:
     running = _NAMES.get(hint, hint)
     if running != precision:
         raise BackendError(f"openvino would run {model.name} in {running} on this processor, not in {precision}")
+    names = model.tensor_names()
     spec = ModelSpec(
-        inputs=tuple(_tensor_spec(port) for port in compiled.inputs),
-        outputs=tuple(_tensor_spec(port) for port in compiled.outputs),
+        inputs=tuple(_tensor_spec(port, names) for port in compiled.inputs),
+        outputs=tuple(_tensor_spec(port, names) for port in compiled.outputs),
         metadata=model.metadata(),
     )
     report = {
@@ -144,9 +145,11 @@ def _closed(shape: Any) -> tuple[int, ...]:  # noqa: ANN401 - untyped
     return tuple(1 if side.is_dynamic else side.get_length() for side in shape)
 
 
-def _tensor_spec(port: Any) -> TensorSpec:  # noqa: ANN401 - untyped
+def _tensor_spec(port: Any, names: frozenset[str]) -> TensorSpec:  # noqa: ANN401 - untyped
+    """The port, under the one of its names that the model's author gave it."""
+    name = next(iter(sorted(names & port.get_names())), port.any_name)
     shape = tuple(None if side.is_dynamic else side.get_length() for side in port.partial_shape)
-    return TensorSpec(port.any_name, np.dtype(port.element_type.to_dtype()), shape)
+    return TensorSpec(name, np.dtype(port.element_type.to_dtype()), shape)
 
 
 BACKENDS: dict[str, Backend] = {

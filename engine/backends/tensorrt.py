@@ -93,7 +93,8 @@ class TensorRtProgram:
 
     def _bind(self, trt: Any, metadata: Mapping[str, str]) -> ModelSpec:  # noqa: ANN401 - untyped
         """Give every tensor its buffer, for good."""
-        inputs, outputs = [], []
+        inputs: list[TensorSpec] = []
+        outputs: list[TensorSpec] = []
         names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
         modes = {name: self._engine.get_tensor_mode(name) for name in names}
         for name in sorted(names, key=lambda name: modes[name] != trt.TensorIOMode.INPUT):  # outputs follow from inputs
