@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import math
 import sys
 import tomllib
@@ -41,11 +40,8 @@ from training.predictors import load_live
 
 __all__ = ["auc", "load_config", "load_judge", "rate", "save_judge", "train"]
 
-log = logging.getLogger(__name__)
-
 U8Array = NDArray[np.uint8]
 F32Array = NDArray[np.float32]
-I64Array = NDArray[np.int64]
 
 
 def load_config(path: Path | None) -> JudgeConfig:

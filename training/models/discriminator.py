@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-__all__ = ["DISCRIMINATORS", "Judge", "UNetDiscriminator"]
+__all__ = ["Judge", "UNetDiscriminator"]
 
 
 def _normed(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Module:
@@ -130,7 +130,3 @@ class Judge(nn.Module):
             parts += [_summary(x, region) for region in regions]
         logits: Tensor = self.head(torch.cat(parts, dim=1))
         return logits[:, 0]
-
-
-DISCRIMINATORS = {"unet": UNetDiscriminator, "judge": Judge}
-"""The networks by name: the first trains, the second only scores."""
