@@ -14,14 +14,11 @@ import numpy as np
 from livecomp.correction import F32Array
 from livecomp.frame import U8Array
 
-__all__ = ["FEW", "EdgeMaps", "measure_edges"]
+__all__ = ["EdgeMaps", "measure_edges"]
 
 _WIDTH = 320
 _SIDE_REACH = 0.012
 _WRAP_REACH = 0.02
-
-FEW = 1e-3
-"""Weight of a pixel's own colour in the mean colours: what remains where neither side is near."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livecomp.compiled import compiled
-from livecomp.composite.edges import FEW
 
-__all__ = ["ENCODE_STEPS", "LUT_STEPS", "compose_band"]
+__all__ = ["ENCODE_STEPS", "FEW", "LUT_STEPS", "compose_band"]
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
@@ -24,6 +23,9 @@ LUT_STEPS = 4096
 
 ENCODE_STEPS = 4096
 """Entries of the table from the square root of linear light back to encoded values."""
+
+FEW = 1e-3
+"""Weight of a pixel's own colour in the mean colours of either side: what remains where neither is near."""
 
 # fastmath: nothing here makes a NaN, as what goes in is 8-bit, or finite and bounded.
 _compiled = compiled(fastmath=True, nogil=True, error_model="numpy")

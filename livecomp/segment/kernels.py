@@ -7,8 +7,9 @@ form (He and Sun, arXiv 1505.00996): coefficients are fitted on a small picture 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from livecomp.compiled import compiled
 
 __all__ = ["apply_coefficients", "classify_cells", "fit_coefficients", "key_chroma"]
 
@@ -22,7 +23,7 @@ _PLANES = 4
 ZERO, ONE, HALF, TOP = np.float32(0), np.float32(1), np.float32(0.5), np.float32(255)
 
 
-@njit(cache=True)
+@compiled()
 def classify_cells(matte: F32, cell: int, low: np.float32, high: np.float32) -> U8:
     """Which cells need the filter.
 
@@ -57,7 +58,7 @@ def classify_cells(matte: F32, cell: int, low: np.float32, high: np.float32) -> 
     return kinds
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _box_columns(source: F32, y: int, radius: int, sums: F32) -> None:
     """Sum the rows y - radius .. y + radius, repeated at the borders, of (h, w, c) into (w, c)."""
     last = source.shape[0] - 1
@@ -69,7 +70,7 @@ def _box_columns(source: F32, y: int, radius: int, sums: F32) -> None:
             flat[k] += row[k]
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def fit_coefficients(guide: U8, matte: F32, radius: int, eps: np.float32, low: np.float32, high: np.float32) -> F32:
     """The averaged linear coefficients of the matte in the colours of the guide, with the levels folded in.
 
@@ -153,7 +154,7 @@ def fit_coefficients(guide: U8, matte: F32, radius: int, eps: np.float32, low: n
     return averaged
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def apply_coefficients(rgb: U8, coefficients: F32, kinds: U8, cell: int) -> U8:
     """Alpha of the full picture: constant in decided cells, from colour and interpolated coefficients in the others.
 
@@ -212,7 +213,7 @@ def apply_coefficients(rgb: U8, coefficients: F32, kinds: U8, cell: int) -> U8:
     return alpha
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def key_chroma(rgb: U8, key_cb: np.float32, key_cr: np.float32, tolerance: np.float32, softness: np.float32) -> F32:
     """Alpha by the distance from a key colour in the chroma plane of YCbCr, BT.601.
 
