@@ -56,6 +56,14 @@ class ModelInfo:
 
 
 MODELS: dict[str, ModelSpec] = {
+    "live": ModelSpec(
+        file="live.onnx",
+        sha256="9b3eb6d1d900e2747403b2fce452baba3f3488c9276296022922f3ce0e7e1751",
+        size=9876428,
+        purpose="makes the person look as if they were in the scene; the default",
+        licence="MIT",
+        origin="trained by the LiveComp developers; how, on what and how well: live.md beside it",
+    ),
     "selfie_general": ModelSpec(
         file="selfie_general_256.onnx",
         sha256="9996177d84cc28acb67509628e22a655397133a344c811a3243809c7cc41ab7c",
