@@ -1,7 +1,8 @@
 """A person set into a scene at full size, as a call shows them: real composites, for which there is no truth.
 
-The person stands on the lower border, scaled to a plausible share of the frame's height, a little off the middle. Only
-people whose matte leaves the sides of their photograph free are taken: a cut-off shoulder would float in the room.
+The person stands on the lower border, scaled to a plausible share of the frame's height, a little off the middle. A
+shoulder that the photograph cut off would float in the room: only people whose matte leaves the upper sides free are
+taken, and they end where it first touches a side.
 """
 
 from __future__ import annotations
@@ -78,6 +79,14 @@ def _covering(scene: U8Array, width: int, height: int) -> U8Array:
     return np.asarray(cv2.resize(crop, (width, height), interpolation=interpolation), np.uint8)
 
 
+def _uncut(matte: U8Array, top: int, bottom: int) -> int:
+    """Where to end the person so that shoulders cut by the photograph's sides stay below the frame."""
+    sides = (matte[:, 0] > 127) | (matte[:, -1] > 127)
+    touching = np.flatnonzero(sides[top:bottom])
+    least = top + (bottom - top) // 2
+    return max(least, top + int(touching[0])) if len(touching) else bottom
+
+
 def place(
     portrait: U8Array, scene: U8Array, size_wh: tuple[int, int], rng: np.random.Generator
 ) -> tuple[F32Array, F32Array]:
@@ -100,7 +109,8 @@ def place(
     columns = np.flatnonzero((portrait[..., 3] > 127).any(0))
     if not len(rows):
         raise ValueError("place: the matte is empty")
-    person = portrait[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1, :4]
+    bottom = _uncut(portrait[..., 3], int(rows[0]), int(rows[-1]) + 1)
+    person = portrait[rows[0] : bottom, columns[0] : columns[-1] + 1, :4]
     scale = min(rng.uniform(*HEIGHTS) * height / person.shape[0], 0.9 * width / person.shape[1])
     w, h = max(1, round(person.shape[1] * scale)), max(1, round(person.shape[0] * scale))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC

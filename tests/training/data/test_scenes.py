@@ -58,6 +58,15 @@ def test_shoulders_may_leave_the_picture_near_the_bottom() -> None:
     assert fits(matte)
 
 
+def test_shoulders_cut_by_the_photograph_stay_below_the_frame() -> None:
+    picture = portrait()
+    picture[75:, :, 3] = 255  # touches both sides
+    _, alpha = place(picture, np.zeros((50, 50, 3), np.uint8), (128, 96), np.random.default_rng(0))
+    widths = (alpha > 0.5).sum(1)
+    assert widths[-1] > 10
+    assert widths[-4:].max() < 1.1 * widths[60], "no row wider than the person above the cut"
+
+
 def test_each_person_once_and_the_same_every_time(data_folder: Path) -> None:
     people, scenes = list_portraits(data_folder / "portraits" / "val"), list_scenes(data_folder / "backgrounds")
     made, again = (real_composites(people, scenes, 20, size_wh=(96, 64), seed=3) for _ in range(2))
