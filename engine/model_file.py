@@ -15,7 +15,10 @@ MAX_BYTES = 2**31 - 1
 """Largest protobuf message, and so the largest ONNX file."""
 
 _LFS_POINTER = b"version https://git-lfs"
-_IR_VERSION, _GRAPH, _METADATA = 1, 7, 14
+OPSETS = range(7, 29)
+"""Versions of ONNX's own operators that are read; a runtime meeting a newer one may guess."""
+
+_IR_VERSION, _GRAPH, _OPSET, _METADATA = 1, 7, 8, 14
 _GRAPH_INPUT, _GRAPH_OUTPUT = 11, 12
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -63,6 +66,9 @@ class ModelFile:
             raise ModelFileError(f"{path} is no ONNX model, or was cut off: {error}") from error
         if not {_IR_VERSION, _GRAPH} <= found:
             raise ModelFileError(f"{path} is no ONNX model: it has no IR version or no graph")
+        opset = _opset(data)
+        if opset not in OPSETS:
+            raise ModelFileError(f"{path} uses ONNX opset {opset}, expected {OPSETS.start} to {OPSETS.stop - 1}")
         return cls(path, data, hashlib.sha256(data).hexdigest())
 
     def metadata(self) -> dict[str, str]:
@@ -85,6 +91,17 @@ class ModelFile:
                     if kind in (_GRAPH_INPUT, _GRAPH_OUTPUT):
                         names.add(bytes(dict(_fields(value)).get(1, b"")).decode("utf-8", "replace"))
         return frozenset(names)
+
+
+def _opset(data: bytes) -> int:
+    """Version of ONNX's own operators; 0 if the model does not say."""
+    version = 0
+    for number, entry in _fields(memoryview(data)):
+        if number == _OPSET:
+            pair = dict(_fields(entry))
+            if bytes(pair.get(1, b"")) in (b"", b"ai.onnx") and 2 in pair:
+                version = _varint(pair[2], 0)[0]
+    return version
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:

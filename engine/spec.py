@@ -66,6 +66,25 @@ class ModelSpec:
             feed[spec.name] = values.astype(spec.dtype)
         return feed
 
+    def smooth_feed(self) -> TensorMap:
+        """Inputs that fit and vary smoothly, as pictures and masks do: an ellipse with soft edges on slow waves, 0..1.
+
+        Noise averages out in a network's first layers; this reaches the decisions of the last ones.
+        """
+        feed = self.example_feed()
+        for spec in self.inputs:
+            shape = feed[spec.name].shape
+            if len(shape) != 4 or not np.issubdtype(spec.dtype, np.floating):
+                continue
+            y, x = np.meshgrid(np.linspace(-1, 1, shape[2]), np.linspace(-1, 1, shape[3]), indexing="ij")
+            inside = 1 / (1 + np.exp(20 * (np.hypot(x / 0.5, (y - 0.3) / 0.9) - 0.8)))
+            waves = [0.25 + 0.1 * np.sin(3 * x + channel) for channel in range(shape[1])]
+            shades = np.linspace(0.9, 0.5, shape[1])
+            planes = [inside * shade + (1 - inside) * wave for shade, wave in zip(shades, waves, strict=True)]
+            stacked = inside[None] if shape[1] == 1 else np.stack(planes)
+            feed[spec.name] = np.broadcast_to(stacked, shape).astype(spec.dtype)
+        return feed
+
     def check_inputs(self, feed: Mapping[str, object]) -> None:
         """Compare a feed with the inputs.
 

@@ -69,21 +69,6 @@ def differences(row: Row, received: TensorMap, expected: TensorMap) -> None:
     row.psnr_db = None if mse == 0 else 10 * float(np.log10(peak**2 / mse))
 
 
-def picture_feed(spec: ModelSpec) -> TensorMap:
-    """Smooth inputs with an ellipse in the middle, nearer to pictures and masks than noise is."""
-    feed = spec.example_feed()
-    for tensor in spec.inputs:
-        shape = feed[tensor.name].shape
-        if len(shape) != 4 or not np.issubdtype(tensor.dtype, np.floating):
-            continue
-        y, x = np.mgrid[-1 : 1 : shape[2] * 1j, -1 : 1 : shape[3] * 1j]
-        inside = 1 / (1 + np.exp(20 * (np.hypot(x / 0.5, (y - 0.3) / 0.9) - 0.8)))
-        planes = [inside * (0.9 - 0.15 * c) + (1 - inside) * (0.25 + 0.1 * np.sin(3 * x + c)) for c in range(shape[1])]
-        planes = [inside] if shape[1] == 1 else planes
-        feed[tensor.name] = np.broadcast_to(np.stack(planes), shape).astype(tensor.dtype)
-    return feed
-
-
 def make_harmonizer_size(folder: Path) -> Path:
     """A network with the live harmonizer's cost: 5.1 M parameters, 1.5 G multiply-adds, at 256x256."""
     import torch
@@ -178,7 +163,7 @@ def compare(path: Path, *, threads: int, rounds: int, only: list[str]) -> dict[s
         if not running:
             raise SystemExit(f"no backend can run {path}: " + "; ".join(f"{row.backend}: {row.note}" for row in rows))
         reference = next((r for _, r in running if r.name == "onnxruntime"), running[0][1])
-        feed = picture_feed(reference.spec)
+        feed = reference.spec.smooth_feed()
         expected = reference.infer(feed)
         for row, runner in running:
             differences(row, runner.infer(feed), expected)

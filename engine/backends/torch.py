@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from engine.backend import Backend, Options, Probe
 from engine.errors import BackendError
 from engine.machine import cpu_name
@@ -45,15 +43,17 @@ class _TorchProgram:
     def run(self, feed: TensorMap) -> TensorMap:
         """See `Program.run`."""
         if self._captured is None:
-            outputs = self._forward({name: self._torch.from_numpy(array) for name, array in feed.items()})
+            outputs = self._forward({name: self._torch.tensor(array) for name, array in feed.items()})
         else:
             replay, inputs, outputs = self._captured
             for name, tensor in inputs.items():
-                tensor.copy_(self._torch.from_numpy(feed[name]))
+                tensor.copy_(self._torch.tensor(feed[name]))
             replay()
         kinds = {tensor.name: tensor.dtype for tensor in self.spec.outputs}
-        return {name: np.array(value.float().cpu() if value.is_floating_point() else value.cpu(), kinds[name])
-                for name, value in outputs.items()}  # fmt: skip
+        on_cpu = {
+            name: (value.float() if value.is_floating_point() else value).cpu() for name, value in outputs.items()
+        }
+        return {name: value.numpy().astype(kinds[name], copy=True) for name, value in on_cpu.items()}
 
     def close(self) -> None:
         """See `Program.close`."""
