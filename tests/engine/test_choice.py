@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import engine.choice
+from engine import BackendError, ModelFileError, Options, TensorMap, choose, open_runner
+from engine.backend import Backend
+from tests.engine import models
+from tests.engine.fakes import FakeProgram, fake_backend
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return models.reciprocal(tmp_path / "model.onnx")
+
+
+class Slow(FakeProgram):
+    """Takes its time."""
+
+    def run(self, feed: TensorMap) -> TensorMap:
+        time.sleep(0.002)
+        return super().run(feed)
+
+
+class Wrong(FakeProgram):
+    """Fast, and wrong."""
+
+    def run(self, feed: TensorMap) -> TensorMap:
+        return {"y": feed["x"] * np.float32(2.5)}
+
+
+def use(monkeypatch: pytest.MonkeyPatch, *backends: Backend) -> None:
+    monkeypatch.setattr(engine.choice, "BACKENDS", {backend.name: backend for backend in backends})
+
+
+def test_the_fastest_right_one_wins_and_others_say_why_not(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(
+        monkeypatch,
+        fake_backend("slow", Slow()),
+        fake_backend("fast", FakeProgram()),
+        fake_backend("wrong", Wrong()),
+        fake_backend("broken", BackendError("no driver")),
+    )
+    choice = choose(path, Options())
+    assert [one.backend for one in choice.ranked] == ["fast", "slow"]
+    assert choice.ranked[1].median_ms >= 2
+    assert choice.skipped["broken fp32"] == "no driver"
+    assert "differs by 2.5e-01 from slow's" in choice.skipped["wrong fp32"]
+
+
+def test_measured_once_and_again_on_demand_or_for_other_options(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = FakeProgram()
+    use(monkeypatch, fake_backend("one", program))
+    first = choose(path, Options())
+    runs = program.runs
+    assert runs > 3
+    assert choose(path, Options()) == first
+    assert program.runs == runs
+    choose(path, Options(), refresh=True)
+    assert program.runs > runs
+    runs = program.runs
+    choose(path, Options(threads=2))
+    assert program.runs > runs
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"ranked": [], "skipped": {}}', b'{"ranked": [{"backend": 1}]}'])
+def test_a_damaged_memory_is_measured_again(
+    path: Path, own_cache: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = FakeProgram()
+    use(monkeypatch, fake_backend("one", program))
+    first = choose(path, Options())
+    cache = engine.choice.EngineCache(own_cache.with_name("choices"))
+    (name,) = [entry.name for entry in cache.folder.iterdir()]
+    kept = cache.load(name)
+    assert kept is not None
+    assert json.loads(kept)["ranked"][0]["backend"] == "one"
+    cache.store(name, content)
+    runs = program.runs
+    assert [one.backend for one in choose(path, Options()).ranked] == [one.backend for one in first.ranked]
+    assert program.runs > runs
+
+
+def test_measuring_takes_a_second_or_less(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class VerySlow(FakeProgram):
+        def run(self, feed: TensorMap) -> TensorMap:
+            time.sleep(0.05)
+            return super().run(feed)
+
+    use(monkeypatch, fake_backend("a", VerySlow()), fake_backend("b", VerySlow()))
+    begin = time.monotonic()
+    choose(path, Options())
+    assert time.monotonic() - begin < 2
+
+
+def test_nothing_that_works_shows_all_reasons(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, fake_backend("a", BackendError("no driver")), fake_backend("b", ModelFileError("no operator")))
+    with pytest.raises(BackendError, match="a fp32: no driver; b fp32: no operator"):
+        open_runner(path).open()
+    use(monkeypatch, fake_backend("b", ModelFileError("no operator")))
+    with pytest.raises(ModelFileError, match="no operator"):
+        open_runner(path).open()
+
+
+def test_a_precision_nobody_computes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, fake_backend("a", FakeProgram()))
+    with pytest.raises(BackendError, match="a: it does not compute bf16 natively here, only fp32"):
+        open_runner(path, precision="bf16").open()
+
+
+def test_auto_falls_to_the_next_in_the_ranking(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fast, slow = FakeProgram(), Slow()
+    use(monkeypatch, fake_backend("slow", slow), fake_backend("fast", fast))
+    x = np.array([[1, 2, 3, 4]], np.float32)
+    with open_runner(path) as runner:
+        assert runner.name == "fast"
+
+        def lost() -> TensorMap:
+            raise OSError("the driver is gone")
+
+        fast.fault = lost
+        np.testing.assert_array_equal(runner.infer({"x": x})["y"], 2 * x)
+        assert runner.name == "slow"
+    assert open_runner(path).name == "auto"
+
+
+def test_every_real_backend_is_ranked_or_has_a_reason(path: Path) -> None:
+    choice = choose(path, Options())
+    named = {one.backend for one in choice.ranked} | {name.split()[0] for name in choice.skipped}
+    assert named == set(engine.BACKENDS)
+    assert all(choice.skipped.values())
+    assert "reference" in choice.skipped["torch"]
