@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import torch
 
-from training import train as program
+from training import trainer
 from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
 from training.config import TrainConfig
 from training.objectives import LiveObjective, Outcome
-from training.train import DivergedError, main, train
+from training.train import main, train
+from training.trainer import DivergedError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -109,7 +110,7 @@ def test_a_full_disk_is_logged_and_training_goes_on(
     def full(path: Path, checkpoint: Checkpoint) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(program, "save_checkpoint", full)
+    monkeypatch.setattr(trainer, "save_checkpoint", full)
     found = run(config(96))
     assert found.meta["samples"] == 48
     assert [r.message for r in caplog.records if r.levelno == logging.ERROR] == ["the checkpoint was not written"]

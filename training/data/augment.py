@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from training.data.cache import CropCache
 from training.data.edits import MILD, ToneRange, draw_gains, draw_matrices, draw_tone_curves
 from training.data.illuminants import Lights
-from training.data.kernels import make_pairs
+from training.data.pair_kernel import make_pairs
 
 __all__ = ["TASKS", "PairBatch", "PairMaker", "PairRecipe", "TaskRecipe"]
 

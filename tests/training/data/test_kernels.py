@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from training.data import kernels
+from training.data import kernels, pair_kernel
 
 ROUNDING = 1.6 / 255
 """Pillow rounds its result, and the mean or the grey picture that it blends with."""
@@ -150,7 +150,7 @@ def test_sampling_stays_on_the_person_and_covers_it() -> None:
     mask = np.zeros((20, 20), np.float32)
     mask[5:15, 5:15] = 0.75
     index, weight = np.empty(50, np.int64), np.empty(50, np.float32)
-    kernels.sample_foreground(mask, np.float32(0.3), index, weight)
+    pair_kernel.sample_foreground(mask, np.float32(0.3), index, weight)
     assert (weight == 0.75).all()
     assert len(np.unique(index)) == 50
     assert set(np.unique(index // 20)) == set(range(5, 15))
@@ -158,7 +158,7 @@ def test_sampling_stays_on_the_person_and_covers_it() -> None:
 
 def test_sampling_without_a_person_weighs_nothing() -> None:
     index, weight = np.empty(5, np.int64), np.empty(5, np.float32)
-    kernels.sample_foreground(np.zeros((4, 4), np.float32), np.float32(0.9), index, weight)
+    pair_kernel.sample_foreground(np.zeros((4, 4), np.float32), np.float32(0.9), index, weight)
     assert (weight == 0).all()
     assert (index == 0).all()
 
@@ -169,10 +169,10 @@ def test_moments_agree_with_numpy() -> None:
     rgb[1] = 0.5 * rgb[0] + 0.3 * rgb[1]
     mask = (rng.random(400) > 0.4).astype(np.float32)
     out = np.empty(9, np.float32)
-    kernels.region_moments(rgb, mask, out)
+    pair_kernel.region_moments(rgb, mask, out)
     inside = rgb[:, mask > 0].astype(np.float64)
     correlation = np.corrcoef(inside)
     expected = [*inside.mean(1), *inside.std(1), correlation[0, 1], correlation[0, 2], correlation[1, 2]]
     np.testing.assert_allclose(out, expected, atol=3e-3)
-    kernels.region_moments(rgb, np.zeros(400, np.float32), out)
+    pair_kernel.region_moments(rgb, np.zeros(400, np.float32), out)
     assert (out == 0).all()

@@ -1,0 +1,55 @@
+"""The processes of a run and the devices they compute on."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+from training.config import TrainConfig
+from training.objectives import Device
+
+__all__ = ["World", "join_world", "run_device"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of a run: this one's number, and how many there are."""
+
+    rank: int = 0
+    size: int = 1
+
+
+@contextmanager
+def join_world() -> Iterator[World]:
+    """Join the other processes that torchrun started, if it did."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield World()
+        return
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield World(dist.get_rank(), size)
+    finally:
+        dist.destroy_process_group()
+
+
+def run_device(config: TrainConfig) -> Device:
+    """Where this process computes: its GPU when there is one, and the precision that is asked for."""
+    types = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+    dtype = types[config.run.precision]
+    if not torch.cuda.is_available():
+        if dtype == torch.float16:
+            log.warning("fp16 needs a GPU; this run uses bf16")
+            dtype = torch.bfloat16
+        return Device("cpu", dtype)
+    index = int(os.environ.get("LOCAL_RANK", "0"))
+    torch.cuda.set_device(index)
+    return Device(f"cuda:{index}", dtype)
