@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
-from training.checkpoint import CheckpointError, load_checkpoint, load_weights
+from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_weights, save_checkpoint
 from training.correction import CURVE_NODES, GAIN_SIZE
 from training.models.live import LiveNet, LiveSpec
 
-__all__ = ["ExportError", "LiveExport", "export_live", "halved", "load_live", "rounded"]
+__all__ = ["ExportError", "LiveExport", "export_live", "halved", "load_live", "rounded", "save_weights"]
 
 F32 = NDArray[np.float32]
 
@@ -106,6 +106,18 @@ def rounded(network: LiveNet) -> LiveNet:
     return copy
 
 
+def save_weights(network: LiveNet, path: Path, meta: dict[str, Any]) -> None:
+    """The same weights as a checkpoint that a new run can begin with, large ones in half precision.
+
+    Args:
+        network: With the averaged weights.
+        path: Of the safetensors file.
+        meta: What the checkpoint said of itself.
+    """
+    state = {n: v.half() if v.ndim > 1 and v.numel() >= HALF_FROM else v for n, v in network.state_dict().items()}
+    save_checkpoint(path, Checkpoint({"ema": state}, meta))
+
+
 def _examples(size: int) -> list[tuple[F32, F32]]:
     """Composites and masks to compare on: noise, bright and dark, with partial, empty and full masks.
 
@@ -174,12 +186,15 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.export_live", description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--weights", type=Path, help="also write the weights here, as .safetensors to train on from")
     parser.add_argument("--size", type=int, default=64, help="side of the input, pixels")
     options = parser.parse_args(argv)
     try:
         network, meta = load_live(options.checkpoint)
         worst = export_live(network, options.out, options.size, {"samples": str(meta.get("samples", "unknown"))})
-    except (CheckpointError, ExportError) as error:
+        if options.weights is not None:
+            save_weights(network, options.weights, meta)
+    except (CheckpointError, ExportError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 3
     digest = hashlib.sha256(options.out.read_bytes()).hexdigest()

@@ -61,6 +61,16 @@ def test_the_file_is_small_and_its_large_weights_are_halves(checkpoint: Path, tm
     assert large == {onnx.TensorProto.FLOAT16}
 
 
+def test_the_weights_can_be_trained_on_from(checkpoint: Path, tmp_path: Path) -> None:
+    network, meta = load_live(checkpoint)
+    export_live.save_weights(network, tmp_path / "weights.safetensors", meta)
+    again, told = load_live(tmp_path / "weights.safetensors")
+    assert told == meta
+    assert (tmp_path / "weights.safetensors").stat().st_size < 0.55 * checkpoint.stat().st_size
+    for mine, theirs in zip(rounded(network).state_dict().values(), again.state_dict().values(), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=0, rtol=0)
+
+
 def test_a_file_that_computes_something_else_is_not_left_behind(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
