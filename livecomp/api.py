@@ -24,10 +24,11 @@ from livecomp.harmonizers import Harmonizer
 from livecomp.harmonizers.lowres import make_input
 from livecomp.harmonizers.registry import make_harmonizer
 from livecomp.media.image import IMAGE_SUFFIXES, read_image, read_mask, write_image
+from livecomp.offline import BesidePicker, Output, run_offline
 from livecomp.output import Sink
 from livecomp.output.still import StillSink
 from livecomp.output.video import VideoSink
-from livecomp.pipeline import BesidePicker, Output, Pipeline, run_offline
+from livecomp.pipeline import Pipeline
 from livecomp.stats import StageSummary
 
 __all__ = [

@@ -16,8 +16,9 @@ from livecomp.correction import Correction
 from livecomp.errors import MatteError, ModelError
 from livecomp.frame import Frame
 from livecomp.harmonizers.mkl import MklHarmonizer
+from livecomp.offline import Output, run_offline
 from livecomp.output.memory import MemorySink
-from livecomp.pipeline import Output, Pipeline, run_offline
+from livecomp.pipeline import Pipeline
 from livecomp.segment.refine import GuidedRefiner
 from livecomp.segment.segmenter import PersonSegmenter
 from livecomp.smooth.filters import OneEuroSmoother

@@ -8,7 +8,8 @@ import pytest
 
 from livecomp.errors import InputError, MatteError, ModelError, OutputError
 from livecomp.frame import Frame, freeze
-from livecomp.pipeline import Output, Pipeline, run_offline
+from livecomp.offline import Output, run_offline
+from livecomp.pipeline import Pipeline
 from tests.livecomp.fakes import (
     CANARY,
     SCENE,
