@@ -55,6 +55,8 @@ def import_tensorrt(name: str) -> ModuleType:
         module = importlib.import_module(name)
     except (ImportError, OSError) as error:
         raise BackendError(f"{name} cannot be imported ({error}); pip install 'livecomp[{extra}]'") from error
+    if not hasattr(module, "__version__"):
+        raise BackendError(f"{name} is there as type stubs only; pip install 'livecomp[{extra}]'")
     oldest = 10 if name == "tensorrt" else 1
     if int(module.__version__.split(".")[0]) < oldest:
         raise BackendError(f"{name} {module.__version__} is too old; expected {oldest} or later")
