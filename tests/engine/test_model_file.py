@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine import ModelFileError
+from engine.model_file import ModelFile
+from tests.engine import models
+
+
+def test_read_once_with_its_notes_and_names(tmp_path: Path) -> None:
+    path = models.counter(tmp_path / "m.onnx")
+    model = ModelFile.read(path)
+    path.unlink()
+    assert model.data
+    assert len(model.sha256) == 64
+    assert model.metadata() == {}
+    assert model.tensor_names() == {"x", "state_in", "y", "state_out"}
+    assert ModelFile.read(models.conv_net(tmp_path / "c.onnx")).metadata() == {"livecomp.model": "test"}
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.9, 0.999])
+def test_a_file_cut_anywhere_is_noticed(tmp_path: Path, keep: float) -> None:
+    data = models.conv_net(tmp_path / "m.onnx").read_bytes()
+    path = tmp_path / "cut.onnx"
+    path.write_bytes(data[: int(len(data) * keep)])
+    with pytest.raises(ModelFileError, match=r"cut\.onnx is no ONNX model, or was cut off"):
+        ModelFile.read(path)
+
+
+def test_opsets_that_no_runtime_promises_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="uses ONNX opset 999, expected 7 to"):
+        ModelFile.read(models.future_opset(tmp_path / "m.onnx"))
+
+
+def test_weights_outside_the_file_are_not_followed(tmp_path: Path) -> None:
+    """They could name any file, and no hash covers them."""
+    import onnx
+
+    from engine import BACKENDS, BackendError, open_runner
+
+    model = onnx.load(models.conv_net(tmp_path / "m.onnx"))
+    path = tmp_path / "outside.onnx"
+    onnx.save_model(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    assert (tmp_path / "weights.bin").is_file()
+    for name, backend in BACKENDS.items():
+        try:
+            backend.probe()
+        except BackendError:
+            continue
+        with pytest.raises(ModelFileError, match=r"outside\.onnx"):
+            open_runner(path, name).open()
