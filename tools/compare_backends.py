@@ -77,6 +77,8 @@ def realistic_feed(spec: ModelSpec) -> TensorMap:
     for name, array in feed.items():
         if array.ndim == 4 and array.shape[:2] == (1, 3):
             bgr = cv2.imread(str(PORTRAIT))
+            if bgr is None:
+                raise SystemExit(f"the portrait {PORTRAIT} cannot be read")
             small = cv2.resize(bgr, (array.shape[3], array.shape[2]), interpolation=cv2.INTER_AREA)
             feed[name] = np.ascontiguousarray(small[..., ::-1].transpose(2, 0, 1)[None], dtype=array.dtype) / 255
     return feed
