@@ -5,7 +5,7 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
-EXTRAS ?= dev,train,openvino
+EXTRAS ?= dev,train,openvino,tensorrt-rtx
 
 comma := ,
 bin   := $(VENV)/bin
