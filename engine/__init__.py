@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from engine.backend import Options
+from engine.backend import Options, Probe
 from engine.backends import BACKENDS
-from engine.choice import AutoRunner, Choice, Measured, choose
+from engine.choice import AutoRunner, Choice, Measured, choose, probe_all
 from engine.errors import BackendError, EngineError, InferenceError, ModelFileError, TensorError
 from engine.fallback import FallbackRunner
 from engine.model_runner import ModelRunner
@@ -26,6 +26,7 @@ __all__ = [
     "ModelFileError",
     "ModelSpec",
     "Options",
+    "Probe",
     "Runner",
     "StatefulRunner",
     "TensorError",
@@ -33,6 +34,7 @@ __all__ = [
     "TensorSpec",
     "choose",
     "open_runner",
+    "probe_all",
 ]
 
 

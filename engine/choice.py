@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Self
 
-from engine.backend import Backend, Options
+from engine.backend import Backend, Options, Probe
 from engine.backends import BACKENDS, REFERENCE
 from engine.cache import EngineCache, cache_key
 from engine.errors import BackendError, EngineError, InferenceError, ModelFileError
@@ -22,7 +22,7 @@ from engine.model_runner import ModelRunner
 from engine.spec import ModelSpec, TensorMap
 from engine.timing import measure_together, relative_difference
 
-__all__ = ["AutoRunner", "Choice", "Measured", "choose"]
+__all__ = ["AutoRunner", "Choice", "Measured", "choose", "probe_all"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -92,6 +92,17 @@ def choose(path: Path, options: Options, *, refresh: bool = False) -> Choice:
     choice = _measure(path, options)
     cache.store(key, json.dumps(asdict(choice)).encode())
     return choice
+
+
+def probe_all() -> dict[str, Probe | str]:
+    """Every backend with what it found on this machine, or the reason why it cannot run here."""
+    found: dict[str, Probe | str] = {}
+    for backend in BACKENDS.values():
+        try:
+            found[backend.name] = backend.probe()
+        except BackendError as error:
+            found[backend.name] = str(error)
+    return found
 
 
 def _identity(model: ModelFile, options: Options) -> dict[str, str]:
@@ -168,6 +179,11 @@ def _precisions(backend: Backend, options: Options, skipped: dict[str, str]) -> 
 
 
 def _rank(runners: list[ModelRunner], skipped: dict[str, str]) -> list[Measured]:
+    if any(_is_open(runner.spec) for runner in runners):
+        for runner in [runner for runner in runners if not _is_open(runner.spec)]:
+            key = f"{runner.name} {runner.report['precision']}"
+            skipped[key] = "it needs one shape for inputs that leave sides open; none was given"
+            runners.remove(runner)
     feed = runners[0].spec.smooth_feed()
     feeds = (feed, runners[0].spec.example_feed())
     exact = next((runner for runner in runners if runner.report["precision"] == "fp32"), runners[0])
@@ -196,6 +212,10 @@ def _rank(runners: list[ModelRunner], skipped: dict[str, str]) -> list[Measured]
         for runner, latency, difference in zip(good, latencies, differences, strict=True)
     ]
     return sorted(found, key=lambda one: one.median_ms * (1 if one.precision == "fp32" else HALF_MUST_GAIN))
+
+
+def _is_open(spec: ModelSpec) -> bool:
+    return any(side is None for tensor in spec.inputs for side in tensor.shape)
 
 
 def _runner(

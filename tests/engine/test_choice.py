@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -135,3 +137,37 @@ def test_every_real_backend_is_ranked_or_has_a_reason(path: Path) -> None:
     assert named == set(engine.BACKENDS)
     assert all(choice.skipped.values())
     assert "reference" in choice.skipped["torch"]
+
+
+def test_open_sides_stay_open_unless_a_shape_is_given(tmp_path: Path) -> None:
+    path = models.open_batch(tmp_path / "open.onnx")
+    x = np.ones((5, 3), np.float32)
+    with open_runner(path) as runner:
+        np.testing.assert_array_equal(runner.infer({"x": x})["y"], 2 * x)
+        np.testing.assert_array_equal(runner.infer({"x": x[:2]})["y"], 2 * x[:2])
+    fixed = choose(path, Options(shapes={"x": (5, 3)}))
+    assert not [reason for reason in fixed.skipped.values() if "sides open" in reason]
+
+
+def test_the_doctor_hears_of_every_backend() -> None:
+    found = engine.probe_all()
+    assert list(found) == list(engine.BACKENDS)
+    here = found["onnxruntime"]
+    assert isinstance(here, engine.Probe)
+    assert here.version
+    assert all(reason for reason in found.values())
+
+
+def test_the_public_names_are_pinned() -> None:
+    assert sorted(engine.__all__) == [
+        "BACKENDS", "BackendError", "Choice", "EngineError", "FallbackRunner", "InferenceError", "Measured",
+        "ModelFileError", "ModelSpec", "Options", "Probe", "Runner", "StatefulRunner", "TensorError", "TensorMap",
+        "TensorSpec", "choose", "open_runner", "probe_all",
+    ]  # fmt: skip
+
+
+def test_importing_the_engine_loads_no_backend() -> None:
+    heavy = ("torch", "openvino", "onnxruntime", "tensorrt", "tensorrt_rtx", "cuda", "onnx")
+    script = f"import sys, engine; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
