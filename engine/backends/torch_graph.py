@@ -86,9 +86,13 @@ class TorchGraph:
         return cls(nodes, weights, [value.name for value in proto.graph.output]), spec
 
     def to(self, device: str) -> None:
-        """Move the weights; convolutions' into channels-last order on a GPU."""
+        """Move the weights; convolutions' into channels-last order on a GPU.
+
+        Scalars and the scales of Resize stay: they are read as numbers, which no CUDA graph allows on the device.
+        """
+        read = {name for op_type, inputs, *_ in self._nodes if op_type == "Resize" for name in inputs[1:]}
         for name, weight in self._weights.items():
-            if weight.is_floating_point():
+            if weight.is_floating_point() and weight.ndim and name not in read:
                 moved = weight.to(device)
                 self._weights[name] = moved.to(memory_format=torch.channels_last) if moved.ndim == 4 else moved
 
