@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -288,6 +289,39 @@ def models(
         installed = "yes" if entry.path else f"no: {spec.install}"
         table.add_row(entry.name, spec.purpose, installed, spec.licence, f"{spec.size / 1e6:.1f}", spec.sha256[:16])
     _out.print(table)
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    measure: Annotated[bool, typer.Option("--measure/--no-measure", help="Find the fastest backend for each.")] = True,
+) -> None:
+    """Say what works on this machine, which backends are used for what and why not the others, and what to do next."""
+    from livecomp.doctor import examine
+
+    report = examine(measure=measure)
+    if as_json:
+        typer.echo(json.dumps(asdict(report), indent=2))
+        return
+    for name, fact in report.system.items():
+        _out.print(f"{name}: {fact}", markup=False, highlight=False, soft_wrap=True)
+    table = Table("backend", "here", "why not", box=None, pad_edge=False, title="Backends", title_justify="left")
+    for backend in report.engines:
+        table.add_row(backend.name, backend.found, escape(backend.reason))
+    _out.print(table)
+    table = Table("network", "state", "engines, best first", box=None, pad_edge=False, title="Networks")
+    table.title_justify = "left"
+    for network in report.networks:
+        table.add_row(network.name, escape(network.state), "\n".join(network.engines))
+    _out.print(table)
+    missing = {backend.name for backend in report.engines if backend.reason}
+    for network in report.networks:
+        for backend_name, reason in network.skipped.items():
+            if backend_name in missing:
+                continue
+            _out.print(f"{network.name}: not {backend_name}: {reason}", markup=False, highlight=False, soft_wrap=True)
+    for sentence in report.advice:
+        _out.print(sentence, style="yellow", markup=False, soft_wrap=True)
 
 
 @setup_app.command("rvm")

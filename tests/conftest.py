@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import platformdirs
 import pytest
+
+# Measured choices and built engines of the tests stay out of the user's cache; compiled loops are worth keeping.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(platformdirs.user_cache_path("livecomp") / "numba"))
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="livecomp-tests-")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -1,0 +1,126 @@
+"""What this machine has, what LiveComp makes of it, and what to do about the rest."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+
+import engine
+from engine import EngineError
+from engine.machine import cpu_features, cpu_name
+from livecomp.compiled import cache_folder
+from livecomp.errors import LiveCompError
+from livecomp.models import list_models, model_path
+
+__all__ = ["EngineReport", "NetworkReport", "Report", "examine"]
+
+_PACKAGES = (
+    "av",
+    "numba",
+    "numpy",
+    "onnxruntime",
+    "opencv-python-headless",
+    "openvino",
+    "tensorrt",
+    "tensorrt-rtx-cu13",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineReport:
+    """One backend that can run networks.
+
+    Args:
+        name: Its name, as `--backend` takes it.
+        found: Version and precisions; empty if it cannot run here.
+        reason: Why it cannot run here; empty if it can.
+    """
+
+    name: str
+    found: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkReport:
+    """One network.
+
+    Args:
+        name: Its name.
+        state: "fine", or what is wrong and what to do.
+        engines: Backends that run it here, best first, with the time of a run; empty when they were not measured.
+        skipped: Why each other backend is not used for it.
+    """
+
+    name: str
+    state: str
+    engines: list[str]
+    skipped: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that `livecomp doctor` prints.
+
+    Args:
+        system: Facts by name: versions, processor, cores.
+        engines: Every backend.
+        networks: Every network.
+        advice: What to do next, one sentence each.
+    """
+
+    system: dict[str, str]
+    engines: list[EngineReport]
+    networks: list[NetworkReport]
+    advice: list[str]
+
+
+def examine(*, measure: bool = True) -> Report:
+    """Look at everything; never raises for something that is missing or broken.
+
+    Args:
+        measure: Find out which backend is fastest for each network, about a second each the first time.
+    """
+    advice: list[str] = []
+    networks = []
+    for info in list_models():
+        engines: list[str] = []
+        skipped: dict[str, str] = {}
+        try:
+            path = model_path(info.name)
+            state = "fine"
+            if measure:
+                choice = engine.choose(path, engine.Options(threads=1))
+                engines = [f"{row.backend} {row.precision} {row.median_ms:.2f} ms" for row in choice.ranked]
+                skipped = dict(choice.skipped)
+        except (LiveCompError, EngineError) as error:
+            state = str(error)
+            if info.spec.install is None:
+                advice.append(f"The network {info.name} is unusable: {error}")
+        networks.append(NetworkReport(info.name, state, engines, skipped))
+    engines_found = [
+        EngineReport(name, "", probe)
+        if isinstance(probe, str)
+        else EngineReport(name, f"{probe.version}, {', '.join(probe.precisions)}", "")
+        for name, probe in engine.probe_all().items()
+    ]
+    if cache_folder() is None:
+        advice.append("There is no private cache folder for compiled loops, so every start compiles them anew.")
+    if not any(report.name == "openvino" and report.found for report in engines_found):
+        advice.append("OpenVINO may run the networks faster: python -m pip install 'livecomp[openvino]'")
+    return Report(_system(), engines_found, networks, advice)
+
+
+def _system() -> dict[str, str]:
+    facts = {
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "processor": f"{cpu_name()}, {' '.join(cpu_features())}",
+    }
+    for package in _PACKAGES:
+        try:
+            facts[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return facts

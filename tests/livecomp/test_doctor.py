@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from livecomp import models
+from livecomp.doctor import examine
+
+
+def test_it_ranks_engines_for_each_network_and_gives_reasons() -> None:
+    report = examine()
+    networks = {network.name: network for network in report.networks}
+    live = networks["live"]
+    assert live.state == "fine"
+    assert any(row.startswith("onnxruntime fp32") for row in live.engines)
+    assert all(reason for reason in live.skipped.values())
+    for backend in report.engines:
+        assert bool(backend.found) != bool(backend.reason)
+    assert report.system["numpy"]
+
+
+def test_a_damaged_network_is_named_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "live.onnx"
+    broken.write_bytes(b"damaged")
+    real_file = models._file
+    monkeypatch.setattr(models, "_file", lambda spec: broken if spec is models.MODELS["live"] else real_file(spec))
+    report = examine(measure=False)
+    live = next(network for network in report.networks if network.name == "live")
+    assert "damaged" in live.state
+    assert any("live" in sentence for sentence in report.advice)
