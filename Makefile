@@ -3,11 +3,11 @@
 #
 # Each makes its own virtual environment in .venv when none is there.
 
+comma  := ,
 PYTHON ?= python3
 VENV   ?= .venv
-EXTRAS ?= dev,train,openvino,tensorrt-rtx
+EXTRAS ?= dev,train,openvino$(if $(findstring Linux x86_64,$(shell uname -sm)),$(comma)tensorrt-rtx)
 
-comma := ,
 bin   := $(VENV)/bin
 base  := $(VENV)/.installed-base
 extra := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
