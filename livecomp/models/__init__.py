@@ -58,8 +58,8 @@ class ModelInfo:
 MODELS: dict[str, ModelSpec] = {
     "live": ModelSpec(
         file="live.onnx",
-        sha256="9b3eb6d1d900e2747403b2fce452baba3f3488c9276296022922f3ce0e7e1751",
-        size=9876428,
+        sha256="931e512edcf144a7bdd43c34d2f44f3deec412c379352e10a886f7bd99166efb",
+        size=9876429,
         purpose="makes the person look as if they were in the scene; the default",
         licence="MIT",
         origin="trained by the LiveComp developers; how, on what and how well: live.md beside it",
