@@ -41,7 +41,7 @@ def test_the_learning_rate_rises_stays_and_falls() -> None:
         rates.append(learning_rate(run.optimizer, position, 10))
     assert rates[:10] == pytest.approx([1e-4 * (k + 1) for k in range(10)])
     assert set(rates[10:69]) == {1e-3}
-    assert all(a > b for a, b in itertools.pairwise(rates))
+    assert all(a > b for a, b in itertools.pairwise(rates[69:]))
     assert rates[-1] == pytest.approx(1e-3 * 0.005)
     second = locate(run, 1200)
     assert second is not None
