@@ -105,7 +105,7 @@ def process(
     output: Annotated[Path, typer.Option("--output", "-o", help="A video, a picture or a folder, like the input.")],
     model: _Model = None,
     segmenter: Annotated[
-        str | None, typer.Option(help="Matte: general, landscape, both, rvm, mediapipe or chroma.")
+        str | None, typer.Option(help="Matte: both, general, landscape, rvm, mediapipe or chroma.")
     ] = None,
     strength: _Strength = None,
     color_strength: _ColorStrength = None,
@@ -200,17 +200,13 @@ def demo(
         str, typer.Option("--background", "-b", help="Another scene than the built-in one.")
     ] = "demo",
     model: _Model = None,
-    segmenter: Annotated[str, typer.Option(help="Matte model; see process.")] = "landscape",
     yes: _Yes = False,
 ) -> None:
-    """Harmonize the built-in portrait into the built-in scene: demo.mp4 and before-after.png.
-
-    The matte model is "landscape", since "general" takes the wall beside the helmet's ring for hair now and then.
-    """
+    """Harmonize the built-in portrait into the built-in scene: demo.mp4 and before-after.png."""
     from livecomp import api
     from livecomp.config import Config
 
-    config = Config.from_options({"harmonize": {"model": model}, "segment": {"model": segmenter}})
+    config = Config.from_options({"harmonize": {"model": model}})
     api.make_folder(output)
     with _progress("demo") as progress:
         report = api.process(

@@ -50,7 +50,7 @@ class _Section(BaseModel):
 class SegmentConfig(_Section):
     """Cutting the person out."""
 
-    model: str = Field("general", description="Matte model: general, landscape, both, rvm, mediapipe or chroma.")
+    model: str = Field("both", description="Matte model: general, landscape, both, rvm, mediapipe or chroma.")
     refine: bool = Field(True, description="Fit the matte to the picture's edges.")
     clear: bool = Field(True, description="Take away half-transparent furniture beside the person.")
     steady: Unit = Field(0.6, description="Weight of the past in a still pixel of the matte at 30 frames/s, 0..1.")
