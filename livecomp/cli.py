@@ -151,8 +151,8 @@ def process(
 ) -> None:
     """Put the person of a video, a picture or a folder of pictures into another scene.
 
-    The room behind the person is never written: a frame without a valid matte of its own stops the run, or becomes a
-    slate with --on-miss slate.
+    The room behind the person is never written: a frame without a valid matte
+    of its own stops the run, or becomes a slate with --on-miss slate.
     """
     from livecomp import api
     from livecomp.config import Config
