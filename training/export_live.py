@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
+from engine.errors import ModelFileError
+from engine.export import export_onnx
 from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_weights, save_checkpoint
 from training.correction import CURVE_NODES, GAIN_SIZE
 from training.models.live import LiveNet, LiveSpec
@@ -33,6 +35,15 @@ OUTPUTS = {"matrix": (1, 3, 3), "curves": (1, 3, CURVE_NODES), "log_gain": (1, G
 
 TOLERANCE = 1e-3
 """Largest difference of any output between the file and the network with its weights rounded like the file's."""
+
+FLAT_TOLERANCE = 0.05
+"""Relative difference allowed before halving, where flat pictures are among the inputs: their spread is the rounding
+error of a difference, which no two programs share."""
+
+MEANING = {
+    "composite": "(1, 3, S, S), RGB 0..1, the person pasted over the scene, squashed to a square",
+    "mask": "(1, 1, S, S), 0..1, 1 = person",
+}
 
 HALF_FROM = 1024
 """Matrices and kernels of at least this many values are stored in half precision."""
@@ -160,18 +171,24 @@ def export_live(network: LiveNet, path: Path, size: int = 64, meta: dict[str, st
         ExportError: It is larger than `TOLERANCE`; the file is removed.
     """
     wrapped = LiveExport(rounded(network)).eval()
-    example = (torch.rand(1, 3, size, size), torch.zeros(1, 1, size, size))
-    program = torch.onnx.export(
-        wrapped, example, input_names=["composite", "mask"], output_names=list(OUTPUTS), dynamo=True, opset_version=18,
-        verbose=False,
-    )  # fmt: skip
-    assert program is not None
-    model = halved(program.model_proto)
+    partial = path.with_name(f"{path.stem}.partial.onnx")
+    try:
+        export_onnx(
+            wrapped,
+            partial,
+            inputs={"composite": torch.rand(1, 3, size, size), "mask": torch.zeros(1, 1, size, size)},
+            outputs=list(OUTPUTS),
+            model="live",
+            version=(meta or {}).get("samples", "unknown"),
+            meaning=MEANING,
+            tolerance=FLAT_TOLERANCE,
+        )
+    except ModelFileError as error:
+        raise ExportError(str(error)) from error
+    model = halved(onnx.load(partial))
     for key, value in (meta or {}).items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
-    partial = path.with_name(f"{path.stem}.partial.onnx")
-    path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, partial)
     worst = _check(wrapped, partial, size)
     if worst > TOLERANCE:
