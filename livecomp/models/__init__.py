@@ -58,8 +58,8 @@ class ModelInfo:
 MODELS: dict[str, ModelSpec] = {
     "live": ModelSpec(
         file="live.onnx",
-        sha256="931e512edcf144a7bdd43c34d2f44f3deec412c379352e10a886f7bd99166efb",
-        size=9876429,
+        sha256="976fd782fe9a6cb5ee9f556255eace3bde00dc9a0da33f87bba23e8ccab5e9df",
+        size=9527923,
         purpose="makes the person look as if they were in the scene; the default",
         licence="MIT",
         origin="trained by the LiveComp developers; how, on what and how well: live.md beside it",
