@@ -1,6 +1,6 @@
 """The built-in scene: a city at dusk, out of focus, drawn by this code so that it needs no photograph.
 
-Its light is what the demo is about: a warm, low sun from the right under a blue evening sky.
+Its light is what the demo is about: late dusk, dim and bluish, with the last of a warm, low sun from the right.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from livecomp.frame import U8Array, freeze
 __all__ = ["draw_dusk"]
 
 _SEED = 7
+_DIM = np.array([0.36, 0.36, 0.45], np.float32)
+"""What is left of the light that late, in R, G, B."""
 
 
 def draw_dusk(size_wh: tuple[int, int] = (1280, 720)) -> U8Array:
@@ -68,7 +70,7 @@ def draw_dusk(size_wh: tuple[int, int] = (1280, 720)) -> U8Array:
     small = cv2.resize(lamps, (max(1, width // 4), max(1, height // 4)), interpolation=cv2.INTER_AREA)
     glow = cv2.GaussianBlur(small, (0, 0), height / 100)  # a wide blur is cheaper on a small copy
     light += cv2.resize(glow, (width, height), interpolation=cv2.INTER_LINEAR).reshape(light.shape) * 0.6
-    mapped = 1 - np.exp(-1.25 * light)
+    mapped = (1 - np.exp(-1.25 * light)) * _DIM
     encoded = np.where(mapped <= 0.0031308, 12.92 * mapped, 1.055 * np.maximum(mapped, 1e-6) ** (1 / 2.4) - 0.055)
     grain = rng.normal(0, 0.006, (height, width, 1))
     return freeze(np.clip((encoded + grain) * 255 + 0.5, 0, 255).astype(np.uint8))
