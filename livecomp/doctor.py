@@ -108,7 +108,7 @@ def examine(*, measure: bool = True) -> Report:
     if cache_folder() is None:
         advice.append("There is no private cache folder for compiled loops, so every start compiles them anew.")
     if not any(report.name == "openvino" and report.found for report in engines_found):
-        advice.append("OpenVINO may run the networks faster, which is then measured: python -m pip install 'livecomp[openvino]'")
+        advice.append("OpenVINO may run the networks faster: python -m pip install 'livecomp[openvino]'")
     return Report(_system(), engines_found, networks, advice)
 
 
