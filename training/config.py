@@ -62,6 +62,7 @@ class DataConfig(_Section):
         default=1.45, ge=0, description="factor of RandomAdjustSharpness at this size; 4 at 256 pixels"
     )
     world: Share = Field(default=0.3, description="share of photographs whose tone is varied first")
+    world_lights: Share = Field(default=0.0, description="share of photographs that are first put under another light")
     masks: tuple[float, float, float, float, float, float] = Field(
         default=(0.25, 0.1, 0.4, 0.1, 0.08, 0.07), description="weights: matte, hard, grown, shrunk, shifted, blurred"
     )

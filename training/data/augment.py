@@ -31,13 +31,13 @@ I64 = NDArray[np.int64]
 
 TASKS = ("jitter", "lights", "tone", "local", "same")
 
-FLAGS = 20
+FLAGS = 21
 """Columns: 0 mirror person, 1 other scene, 2 mirror scene, 3 vary the world, 4 lights, 5 jitter, 6 change the scene
 instead of the person, 7 kind of mask, 8-11 order of the jitter, 12 posterize, 13 sharpen, 14 autocontrast, 15 matrix,
-16 curves, 17 gain, 18-19 shift of the mask."""
+16 curves, 17 gain, 18-19 shift of the mask, 20 another light on the world."""
 
-FLOATS = 6
-"""Columns: brightness, contrast, saturation, hue, strength of the lights, sharpness."""
+FLOATS = 7
+"""Columns: brightness, contrast, saturation, hue, strength of the lights, sharpness, strength of the world's light."""
 
 LIGHT_TRIES = 4
 
@@ -67,6 +67,7 @@ class PairRecipe:
         tasks: By name.
         masks: Weights of the kinds of mask: matte, hard, grown, shrunk, shifted, blurred.
         world: Share of photographs whose overall tone is varied first.
+        world_lights: Share of photographs that are first put under another measured light, person and scene alike.
         sharpness: Factor of RandomAdjustSharpness *at the crop's scale*; 4 at 256² leaves about 1.45 at 64².
         tone: Range of the `tone` task.
     """
@@ -82,6 +83,7 @@ class PairRecipe:
     )
     masks: tuple[float, ...] = (0.25, 0.1, 0.4, 0.1, 0.08, 0.07)
     world: float = 0.3
+    world_lights: float = 0.0
     sharpness: float = 1.45
     tone: ToneRange = field(default_factory=ToneRange)
 
@@ -147,7 +149,7 @@ class PairMaker:
         weight = np.empty((count, self.samples), np.float32)
         pixels = np.empty((count, 2, 3, self.samples), np.float32)
         moments = np.empty((count, 9), np.float32)
-        pairs = rng.integers(0, len(self.lights), (count, LIGHT_TRIES, 2))
+        pairs = rng.integers(0, len(self.lights), (count, LIGHT_TRIES + 1, 2))
         make_pairs(
             self.cache.portraits, self.cache.scenes, which, flags, pairs, floats,
             draw_tone_curves(rng, count, MILD), kind, draw_matrices(rng, count), draw_gains(rng, count),
@@ -167,6 +169,7 @@ class PairMaker:
         flags[:, 1] = swap
         flags[:, 3] = rng.random(count) < self.recipe.world
         flags[:, 6] = scene
+        flags[:, 20] = rng.random(count) < self.recipe.world_lights
         masks = np.array(self.recipe.masks)
         flags[:, 7] = rng.choice(len(masks), count, p=masks / masks.sum())
         jitter, lights, tone = (task == TASKS.index(name) for name in ("jitter", "lights", "tone"))
@@ -200,4 +203,5 @@ class PairMaker:
         floats[:, 3] = rng.uniform(-0.05, 0.05, count)
         floats[:, 4] = np.where(rng.random(count) < 0.6, 1.0, rng.uniform(0.4, 1.0, count))
         floats[:, 5] = self.recipe.sharpness
+        floats[:, 6] = rng.uniform(0.2, 1.0, count)
         return floats

@@ -94,6 +94,21 @@ def _mask(alpha: F32, grown: F32, mode: int, shift: NDArray[np.int64], into: F32
 
 
 @njit(cache=True, fastmath=True)
+def _relight(
+    rgb: F32, lights: NDArray[np.int64], to_standard: F32, from_standard: F32, strength: np.float32, into: F32
+) -> None:
+    """Move `into`, which holds the colours of `rgb` or is it, towards those under the first fitting pair of lights."""
+    cast = np.empty_like(rgb)
+    for k in range(lights.shape[0]):
+        share = apply_lights(rgb, cast, to_standard[lights[k, 0]], from_standard[lights[k, 1]])
+        if share <= MAX_CLIPPED and luma_correlation(rgb, cast) >= MIN_CORRELATION:
+            for c in range(3):
+                for i in range(rgb.shape[1]):
+                    into[c, i] += strength * (cast[c, i] - into[c, i])
+            return
+
+
+@njit(cache=True, fastmath=True)
 def _one_pair(
     crop: NDArray[np.uint8],
     scene: NDArray[np.uint8],
@@ -126,20 +141,12 @@ def _one_pair(
     flat = base.reshape(3, pixels)
     if flags[3]:
         apply_lut(flat, world)
+    if flags[20]:
+        _relight(flat, lights[:1], to_standard, from_standard, floats[6], flat)
     changed = base.copy()
     moved = changed.reshape(3, pixels)
     if flags[4]:
-        cast = np.empty((3, pixels), np.float32)
-        strength = floats[4]
-        for k in range(lights.shape[0]):
-            share = apply_lights(flat, cast, to_standard[lights[k, 0]], from_standard[lights[k, 1]])
-            if share <= MAX_CLIPPED and luma_correlation(flat, cast) >= MIN_CORRELATION:
-                break
-            if k == lights.shape[0] - 1:
-                strength = ZERO
-        for c in range(3):
-            for i in range(pixels):
-                moved[c, i] += strength * (cast[c, i] - moved[c, i])
+        _relight(flat, lights[1:], to_standard, from_standard, floats[4], moved)
     if flags[5]:
         _jitter(moved, flags[8:12], floats)
         if flags[12]:

@@ -45,6 +45,7 @@ class LiveSpec:
         gain: Whether the log-gain may leave zero.
         patches: Whether statistics by patch are used.
         pfe: Whether the PFE vector gates the bottleneck.
+        deep: Whether the features at 1/4 and 1/8 are convolved once more at their size.
     """
 
     widths: tuple[int, int, int, int] = (32, 96, 128, 256)
@@ -56,6 +57,7 @@ class LiveSpec:
     gain: bool = True
     patches: bool = True
     pfe: bool = True
+    deep: bool = True
 
 
 def _pixel_ramps() -> tuple[Tensor, Tensor]:
@@ -141,6 +143,15 @@ class _Block(nn.Module):
         return out
 
 
+def _unchanging(channels: int) -> nn.Conv2d:
+    """A 3x3 convolution to be added to its input, zero at first."""
+    conv = nn.Conv2d(channels, channels, 3, padding=1)
+    nn.init.zeros_(conv.weight)
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
+    return conv
+
+
 class LiveNet(nn.Module):
     """Composite and mask in, matrix, curves and log-gain out.
 
@@ -165,6 +176,8 @@ class LiveNet(nn.Module):
         self.down3 = nn.Conv2d(w2, w3, 2, stride=2)
         self.mix3 = nn.Conv2d(w3, w3, 3, padding=1)
         self.down4 = nn.Conv2d(w3, w4, 2, stride=2)
+        self.deep2 = _unchanging(w2) if spec.deep else None
+        self.deep3 = _unchanging(w3) if spec.deep else None
         self.patch2 = PatchMix(w2, 4)
         self.patch3 = PatchMix(w3, 4)
         self.squeeze = nn.Sequential(nn.Linear(w4, w4 // 8), nn.ReLU(), nn.Linear(w4 // 8, w4))
@@ -226,8 +239,12 @@ class LiveNet(nn.Module):
         stacked = torch.cat([composite - 0.5, mask], 1).contiguous(memory_format=torch.channels_last)
         level1 = functional.relu(self.stem(stacked))
         level2 = functional.relu(self.down2(level1))
+        if self.deep2 is not None:
+            level2 = functional.relu(level2 + self.deep2(level2))
         level3 = functional.relu(self.down3(level2))
         level3 = level3 + functional.relu(self.mix3(level3))
+        if self.deep3 is not None:
+            level3 = functional.relu(level3 + self.deep3(level3))
         level4 = functional.relu(self.down4(level3))
         gate = self.squeeze(level4.mean((2, 3)))
         if self.pfe is not None:
