@@ -65,6 +65,7 @@ class SegmentConfig(_Section):
 class BackgroundConfig(_Section):
     """The scene."""
 
+    source: str = Field("demo", description="A picture, a video, '#rrggbb' or a colour's name, blur, or demo.")
     fit: Fit = Field("cover", description="How a picture of another shape fills the frame.")
 
 
@@ -101,6 +102,23 @@ class OutputConfig(_Section):
     preset: str = Field("superfast", description="Effort of the H.264 encoder, by x264's names.")
 
 
+class LiveConfig(_Section):
+    """A call: camera in, virtual camera out."""
+
+    camera: str = Field("auto", description="Number, path, name or stable id of a camera; auto takes the first.")
+    device: str = Field("auto", description="Path or label of the virtual camera; auto takes the first free one.")
+    width: int = Field(1280, ge=64, le=7680, multiple_of=2, description="Width of what the call sees, pixels.")
+    height: int = Field(720, ge=64, le=4320, multiple_of=2, description="Height of what the call sees, pixels.")
+    fps: float = Field(30, ge=1, le=120, description="Frames per second.")
+    harmonize_every: int = Field(3, ge=1, le=30, description="Predict a correction for every n-th frame.")
+    adapt: bool = Field(True, description="Lower the cost in steps while frames come too late.")
+    budget_ms: float = Field(50, ge=5, le=1000, description="95 % of all frames shall leave this soon after capture.")
+    stall_ms: int = Field(250, ge=50, le=5000, description="Show the slate when no fresh picture came for so long.")
+    fade_ms: int = Field(500, ge=0, le=3000, description="A new background fades in over this time.")
+    slate: Path | None = Field(None, description="Picture to show in place of a frame that must not be shown.")
+    ondemand: bool = Field(True, description="Camera and networks sleep while nobody watches the virtual camera.")
+
+
 class Config(_Section):
     """All options; each has a default."""
 
@@ -110,6 +128,7 @@ class Config(_Section):
     smooth: SmoothConfig = Field(default_factory=SmoothConfig)
     composite: CompositeConfig = Field(default_factory=CompositeConfig)
     output: OutputConfig = Field(default_factory=OutputConfig)
+    live: LiveConfig = Field(default_factory=LiveConfig)
     on_miss: OnMiss = Field("stop", description="A frame without a valid matte stops the run, or becomes a slate.")
 
     @classmethod
@@ -131,11 +150,11 @@ class Config(_Section):
             )
             raise ConfigError(problems) from error
 
-    def build(self, background: str | Path) -> Stages:
+    def build(self, background: str | Path | None = None) -> Stages:
         """The stages that these options describe, none of them open.
 
         Args:
-            background: What `open_background` takes.
+            background: What `open_background` takes, in place of `background.source`.
 
         Raises:
             ConfigError: A name is unknown.
@@ -155,7 +174,7 @@ class Config(_Section):
                 tolerance=segment.key_tolerance,
                 softness=segment.key_softness,
             ),
-            background=open_background(background, self.background.fit),
+            background=open_background(background or self.background.source, self.background.fit),
             harmonizer=make_harmonizer(
                 self.harmonize.model, backend=self.harmonize.backend, threads=self.harmonize.threads
             ),
