@@ -122,7 +122,7 @@ class Pipeline:
         with timer.measure("harmonize"):
             correction = self._predict(matted, scene)
         with timer.measure("smooth"):
-            correction = stages.smoother.update(correction, frame.pts_ns)
+            correction = stages.smoother.update(correction, frame.pts_ns, matted.require_alpha())
         with timer.measure("composite"):
             composite = stages.compositor.compose(matted, scene, correction)
         plain = stages.compositor.compose(matted, scene, Correction.identity()) if self._keep_plain else None

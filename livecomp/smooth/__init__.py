@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from livecomp.correction import Correction
+from livecomp.frame import U8Array
 
 __all__ = ["Smoother"]
 
@@ -12,12 +13,15 @@ __all__ = ["Smoother"]
 class Smoother(Protocol):
     """Filters Corrections over time; knows seconds, not frame counts."""
 
-    def update(self, correction: Correction, pts_ns: int) -> Correction:
+    def update(self, correction: Correction, pts_ns: int, alpha: U8Array | None = None) -> Correction:
         """The steadied correction.
 
         Args:
-            correction: The raw prediction for the frame at `pts_ns`.
-            pts_ns: Time of that frame in nanoseconds; later than at the call before.
+            correction: The latest raw prediction. The very object of the call before counts as repeated, since nothing
+                was predicted for this frame, and not as measured anew.
+            pts_ns: Time of the frame in nanoseconds; later than at the call before.
+            alpha: Its matte, (H, W) uint8, 255 = person: tells where the person is, and whether there is one. None
+                where that is not known: then a person is taken to sit still.
         """
         ...
 

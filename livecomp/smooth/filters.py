@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from livecomp.correction import Correction, F32Array
+from livecomp.frame import U8Array
 
 __all__ = ["ExponentialSmoother", "NoSmoother", "OneEuroSmoother"]
 
@@ -16,7 +17,7 @@ _MAX_GAP_S = 1.0
 class NoSmoother:
     """Passes every correction on as it is."""
 
-    def update(self, correction: Correction, pts_ns: int) -> Correction:
+    def update(self, correction: Correction, pts_ns: int, alpha: U8Array | None = None) -> Correction:
         """See `Smoother.update`."""
         return correction
 
@@ -36,7 +37,7 @@ class ExponentialSmoother:
         self._state: Correction | None = None
         self._last_ns = 0
 
-    def update(self, correction: Correction, pts_ns: int) -> Correction:
+    def update(self, correction: Correction, pts_ns: int, alpha: U8Array | None = None) -> Correction:
         """See `Smoother.update`; a gap of more than a second, or time that runs back, starts anew."""
         gap_s = (pts_ns - self._last_ns) / 1e9
         self._last_ns = pts_ns
@@ -72,7 +73,7 @@ class OneEuroSmoother:
         self._velocity = np.zeros(0, np.float32)
         self._last_ns = 0
 
-    def update(self, correction: Correction, pts_ns: int) -> Correction:
+    def update(self, correction: Correction, pts_ns: int, alpha: U8Array | None = None) -> Correction:
         """See `Smoother.update`; a gap of more than a second, or time that runs back, starts anew."""
         gap_s = (pts_ns - self._last_ns) / 1e9
         self._last_ns = pts_ns

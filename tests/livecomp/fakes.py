@@ -121,7 +121,7 @@ class FakeSmoother:
     def __init__(self) -> None:
         self.resets = 0
 
-    def update(self, correction: Correction, pts_ns: int) -> Correction:
+    def update(self, correction: Correction, pts_ns: int, alpha: U8Array | None = None) -> Correction:
         return correction
 
     def reset(self) -> None:
