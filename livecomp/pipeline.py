@@ -10,7 +10,7 @@ import logging
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from livecomp.composite.slate import make_slate
 from livecomp.config import OnMiss, Stages
@@ -24,6 +24,12 @@ from livecomp.stats import StageTimer
 __all__ = ["Pipeline", "Processed"]
 
 log = logging.getLogger(__name__)
+
+
+class _Owned(Protocol):
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +54,16 @@ class Pipeline:
         stages: Opened by `open`, closed by `close`.
         on_miss: What happens to a frame without a valid matte: "stop" raises, "slate" shows a slate and counts it.
         keep_plain: Also make the composite without correction, for comparisons.
+        harmonize_every: A correction is predicted for every n-th frame, and repeated in between; may be changed.
     """
 
-    def __init__(self, stages: Stages, *, on_miss: OnMiss = "stop", keep_plain: bool = False) -> None:
+    def __init__(
+        self, stages: Stages, *, on_miss: OnMiss = "stop", keep_plain: bool = False, harmonize_every: int = 1
+    ) -> None:
+        self.harmonize_every = harmonize_every
         self._stages = stages
+        self._predicted: Correction | None = None
+        self._repeated = 0
         self._on_miss = on_miss
         self._keep_plain = keep_plain
         self._cuts = CutDetector()
@@ -67,16 +79,32 @@ class Pipeline:
             LiveCompError: One of the stages cannot be had; those already open are closed again.
         """
         with ExitStack() as opened:
-            stages = self._stages
-            for stage in (stages.segmenter, stages.background, stages.harmonizer, stages.compositor):
-                opened.callback(stage.close)
+            for index, stage in enumerate(_owned(self._stages)):
+                opened.callback(self._close_stage, index)
                 stage.open()
             self._resources = opened.pop_all()
         return self
 
+    def _close_stage(self, index: int) -> None:
+        """Close the stage that is at this place now, which need not be the one that was opened first."""
+        _owned(self._stages)[index].close()
+
     def close(self) -> None:
         """Release every stage; harmless when repeated."""
         self._resources.close()
+
+    def replace_stages(self, changed: Stages) -> None:
+        """Go on with other stages from the next frame on; to be called between two frames.
+
+        Args:
+            changed: The present stages but for those that change; new ones are open, and owned by the pipeline from
+                now on. Those that are no longer there are closed.
+        """
+        before, self._stages = self._stages, changed
+        self._predicted = None
+        for old, new in zip(_owned(before), _owned(changed), strict=True):
+            if old is not new:
+                old.close()
 
     def __enter__(self) -> Self:
         return self.open()
@@ -92,6 +120,7 @@ class Pipeline:
         self._stages.smoother.reset()
         self._cuts.reset()
         self._scene_cuts.reset()
+        self._predicted = None
 
     def process(self, frame: Frame) -> Processed:
         """Put the person of one frame into the scene.
@@ -105,6 +134,7 @@ class Pipeline:
             log.info("cut at %.3f s: filters start anew", frame.pts_ns / 1e9)
             stages.segmenter.reset()
             stages.smoother.reset()
+            self._predicted = None
         try:
             with timer.measure("segment"):
                 matted = self._segment(frame)
@@ -119,8 +149,12 @@ class Pipeline:
             scene = stages.background.render(matted)
             if stages.background.is_moving and self._scene_cuts.is_cut(scene):
                 stages.smoother.reset()
-        with timer.measure("harmonize"):
-            correction = self._predict(matted, scene)
+                self._predicted = None
+        self._repeated += 1
+        if self._predicted is None or self._repeated >= self.harmonize_every:
+            with timer.measure("harmonize"):
+                self._predicted, self._repeated = self._predict(matted, scene), 0
+        correction = self._predicted
         with timer.measure("smooth"):
             correction = stages.smoother.update(correction, frame.pts_ns, matted.require_alpha())
         with timer.measure("composite"):
@@ -149,3 +183,8 @@ class Pipeline:
         size = self._stages.harmonizer.input_size
         composite, alpha = make_input(matted.rgb, scene, matted.require_alpha(), size)
         return self._stages.harmonizer.predict(composite, alpha)
+
+
+def _owned(stages: Stages) -> tuple[_Owned, ...]:
+    """The stages that are opened and closed, in the order in which they are opened."""
+    return stages.segmenter, stages.background, stages.harmonizer, stages.compositor

@@ -63,7 +63,7 @@ class StageTimer:
     def summary(self) -> list[StageSummary]:
         """One row a stage, in the order in which they were first seen."""
         rows = []
-        for stage, counts in self._counts.items():
+        for stage, counts in list(self._counts.items()):
             cumulative = np.cumsum(counts)
             count = int(cumulative[-1])
 
