@@ -23,6 +23,7 @@ __all__ = [
     "MatteError",
     "ModelError",
     "OutputError",
+    "reason",
 ]
 
 
@@ -72,3 +73,8 @@ class ContractError(LiveCompError, TypeError):
     """A stage handed on a value of the wrong shape, dtype or range: a bug of ours."""
 
     exit_code = 9
+
+
+def reason(error: BaseException) -> str:
+    """What to say of an error: its message, or its kind where it has none."""
+    return str(error) or type(error).__name__

@@ -7,7 +7,7 @@ import threading
 
 from livecomp.background import fit_to
 from livecomp.capture import Source
-from livecomp.errors import InputError
+from livecomp.errors import InputError, reason
 from livecomp.frame import Frame
 from livecomp.live.mailbox import Mailbox
 from livecomp.stats import StageTimer
@@ -82,7 +82,7 @@ class Capturer:
             try:
                 self._read_all()
             except Exception as error:  # a thread's boundary: a camera may fail in any way, and come back
-                text = str(error) or type(error).__name__
+                text = reason(error)
                 if text != self.trouble:
                     log.warning("no picture from the camera: %s", text)
                 self.trouble = text

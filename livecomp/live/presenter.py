@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from livecomp.errors import LiveCompError
+from livecomp.errors import LiveCompError, reason
 from livecomp.frame import Composite
 from livecomp.live import Action
 from livecomp.live.mailbox import Mailbox
@@ -72,8 +72,8 @@ class _KeptSink:
             self.sink.write(composite)
         except Exception as error:  # the boundary of a stage: another sink, or a later try, may work
             if not self.trouble:
-                log.warning("an output fails and is opened again until it works: %s", error)
-            self.trouble = str(error) or type(error).__name__
+                log.warning("an output fails and is opened again until it works: %s", reason(error))
+            self.trouble = reason(error)
             self._retry_ns = now_ns + _REOPEN_NS
             self._drop()
             return False

@@ -14,7 +14,7 @@ import numpy as np
 
 from livecomp.background import Background, fit_to
 from livecomp.correction import Correction
-from livecomp.errors import LiveCompError
+from livecomp.errors import LiveCompError, reason
 from livecomp.frame import Frame, U8Array, freeze
 from livecomp.harmonizers import Harmonizer
 
@@ -166,8 +166,8 @@ class TolerantHarmonizer:
             self._last = self._harmonizer.predict(composite, alpha)
         except Exception as error:  # the boundary to foreign code; a correction has no pixels, so the last one is safe
             if not self.trouble:
-                log.warning("the harmonizer keeps its last correction: %s", error)
-            self.trouble = str(error)
+                log.warning("the harmonizer keeps its last correction: %s", reason(error))
+            self.trouble = reason(error)
         else:
             if self.trouble:
                 log.warning("the harmonizer is back")

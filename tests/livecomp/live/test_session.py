@@ -1,0 +1,418 @@
+"""A whole call with small stages: what the consumer reads while everything fails that can, and changes that act."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from livecomp.background import ColorBackground
+from livecomp.config import Config, Stages
+from livecomp.correction import Correction
+from livecomp.errors import ConfigError, InputError, MatteError, ModelError, OutputError
+from livecomp.frame import Composite, Frame, U8Array, freeze
+from livecomp.live import LiveStatus
+from livecomp.live.session import LiveSession
+from tests.livecomp.fakes import CANARY, FakeCompositor, FakeHarmonizer, FakeSmoother
+from tests.livecomp.live.fakes import HEIGHT, WIDTH, PacedSource, WatchedSink, eventually, live_config
+
+SCENE = (20, 30, 200)
+OTHER = "#c0c000"
+
+
+class Truth:
+    """The true matte, or whatever `fault` makes of the frame."""
+
+    def __init__(self) -> None:
+        self.fault: Callable[[Frame], Frame] | None = None
+        self.closed = 0
+
+    def open(self) -> None:
+        pass
+
+    def segment(self, frame: Frame) -> Frame:
+        if self.fault is not None:
+            return self.fault(frame)
+        return truly(frame)
+
+    def reset(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def truly(frame: Frame) -> Frame:
+    room = (frame.rgb == np.array(CANARY, np.uint8)).all(axis=2)
+    return frame.with_alpha(np.where(room, 0, 255).astype(np.uint8))
+
+
+class Breakable(FakeHarmonizer):
+    broken = False
+
+    def predict(self, composite: U8Array, alpha: U8Array) -> Correction:
+        if self.broken:
+            raise ModelError("the engine is lost")
+        return Correction.identity()
+
+
+class Call:
+    """A session with its parts."""
+
+    def __init__(self, config: Config, **options: object) -> None:
+        self.source, self.sink = PacedSource(), WatchedSink()
+        self.segmenter, self.harmonizer = Truth(), Breakable()
+        self.session = LiveSession(config, source=self.source, sinks=[self.sink], build=self.build, **options)  # type: ignore[arg-type]
+
+    def build(self, config: Config) -> Stages:
+        built = config.build()
+        background = ColorBackground(SCENE) if config.background.source == "demo" else built.background
+        stages = Stages(self.segmenter, background, self.harmonizer, FakeSmoother(), FakeCompositor())
+        if config.segment.model == "chroma":
+            stages = replace(stages, segmenter=Truth())
+        return stages
+
+    def status(self) -> LiveStatus:
+        return self.session.status()
+
+    def is_showing(self) -> bool:
+        """Whether a composite was written in the last 150 ms."""
+        return bool(self.sink.since(time.monotonic() - 0.15))
+
+
+@contextmanager
+def running(config: Config | None = None, **options: object) -> Iterator[Call]:
+    call = Call(config or live_config(), **options)
+    call.session.start()
+    try:
+        assert eventually(call.is_showing), call.status()
+        yield call
+    finally:
+        call.session.stop()
+    assert call.sink.canary_pixels() == 0
+    assert not call.sink.is_open
+    assert not call.source.is_open
+
+
+def test_it_starts_with_a_slate_and_then_shows_every_frame() -> None:
+    with running() as call:
+        assert call.sink.written[0][1].kind == "slate"
+        moment = time.monotonic()
+        time.sleep(0.5)
+        shown = call.sink.since(moment)
+        assert 15 <= len(shown) <= 30
+        assert all(later.pts_ns > earlier.pts_ns for earlier, later in pairwise(shown))
+        status = call.status()
+        assert status.state == "live"
+        assert status.detail == ""
+        assert 0 < status.latency_ms[0] < 50
+        assert {row.stage for row in status.stages} >= {"read", "segment", "composite", "write"}
+    assert call.status().state == "stopped"
+    assert call.segmenter.closed == 1
+
+
+def test_stopping_twice_and_before_the_start_does_nothing() -> None:
+    call = Call(live_config())
+    call.session.stop()
+    with running() as other:
+        pass
+    other.session.stop()
+
+
+def _nothing(frame: Frame) -> Frame:
+    return frame
+
+
+def _raise(frame: Frame) -> Frame:
+    raise RuntimeError("segmenter broke")
+
+
+def _stale(old: Frame) -> Callable[[Frame], Frame]:
+    return lambda frame: old
+
+
+def _other_pixels(frame: Frame) -> Frame:
+    return truly(Frame(freeze(frame.rgb.copy()), frame.pts_ns))
+
+
+@pytest.mark.parametrize("fault", [_raise, _nothing, _other_pixels, lambda frame: None])
+def test_a_failing_segmenter_gives_slates_within_the_stall_time_and_recovers(fault: Callable[[Frame], Frame]) -> None:
+    with running() as call:
+        call.segmenter.fault = fault
+        start = time.monotonic()
+        assert eventually(lambda: call.sink.since(start, "slate") != [], 0.25 + 0.25)
+        assert eventually(lambda: call.status().state == "stalled")
+        assert call.status().detail
+        assert call.status().missed > 0
+        call.segmenter.fault = None
+        assert eventually(call.is_showing, 0.5)
+        assert call.status().state == "live"
+
+
+def test_the_matte_of_an_earlier_frame_is_never_used() -> None:
+    with running() as call:
+        old = truly(Frame(freeze(np.full((HEIGHT, WIDTH, 3), 9, np.uint8)), 1))
+        start = time.monotonic()
+        call.segmenter.fault = _stale(old)
+        assert eventually(lambda: call.sink.since(start, "slate") != [])
+        assert call.sink.since(time.monotonic() - 0.05) == []
+
+
+def test_a_hanging_segmenter_gives_slates_and_the_call_recovers_when_it_returns() -> None:
+    release = threading.Event()
+
+    def hang(frame: Frame) -> Frame:
+        release.wait(10)
+        return truly(frame)
+
+    with running() as call:
+        call.segmenter.fault = hang
+        start = time.monotonic()
+        assert eventually(lambda: len(call.sink.since(start, "slate")) > 2)
+        with pytest.raises(ConfigError, match="nothing was changed"):
+            call.session.apply(call.session.config.model_copy(update={"on_miss": "stop"}))
+        call.segmenter.fault = None
+        release.set()
+        assert eventually(call.is_showing, 2.0)
+
+
+def test_a_failing_harmonizer_does_not_interrupt_the_call() -> None:
+    with running() as call:
+        call.harmonizer.broken = True
+        assert eventually(lambda: "engine is lost" in call.status().detail)
+        assert call.is_showing()
+        assert call.status().state == "live"
+        call.harmonizer.broken = False
+        assert eventually(lambda: call.status().detail == "")
+
+
+@pytest.mark.parametrize("fault", ["unplugged", "silent"])
+def test_a_lost_camera_gives_slates_and_comes_back(fault: str) -> None:
+    with running() as call:
+        setattr(call.source, fault, True)
+        start = time.monotonic()
+        assert eventually(lambda: len(call.sink.since(start, "slate")) > 3)
+        assert call.status().state == "no camera"
+        assert "paced camera" in call.status().detail
+        setattr(call.source, fault, False)
+        assert eventually(call.is_showing, 1.0)
+        assert call.source.opened >= 2
+
+
+def test_a_camera_that_comes_back_with_another_size_keeps_the_size_of_the_call() -> None:
+    with running() as call:
+        call.source.unplugged = True
+        assert eventually(lambda: call.status().state == "no camera")
+        call.source.size_wh = (160, 120)
+        call.source.unplugged = False
+        start = time.monotonic()
+        assert eventually(lambda: len(call.sink.since(start)) > 3)
+        assert {composite.size_wh for _, composite in call.sink.written} == {(WIDTH, HEIGHT)}
+
+
+def test_a_removed_output_is_opened_again() -> None:
+    with running() as call:
+        call.sink.broken = True
+        assert eventually(lambda: "device is gone" in call.status().detail)
+        opened = call.sink.opened
+        call.sink.broken = False
+        start = time.monotonic()
+        assert eventually(lambda: call.sink.since(start) != [], 2.0)
+        assert call.sink.opened == opened + 1
+        assert call.status().detail == ""
+
+
+def test_an_output_that_cannot_be_had_ends_the_start() -> None:
+    call = Call(live_config())
+    call.sink.broken = True
+    with pytest.raises(OutputError):
+        call.session.start()
+    call.session.stop()
+
+
+def test_a_stage_that_cannot_be_opened_ends_the_start_and_closes_the_output() -> None:
+    call = Call(live_config())
+
+    def refuse() -> None:
+        raise ModelError("damaged")
+
+    call.segmenter.open = refuse  # type: ignore[method-assign]
+    with pytest.raises(ModelError):
+        call.session.start()
+    assert not call.sink.is_open
+    call.session.stop()
+
+
+def test_freeze_slate_pause_and_resume() -> None:
+    with running() as call:
+        call.session.act("freeze")
+        time.sleep(0.1)
+        frozen = call.sink.since(time.monotonic() - 0.3)[-1]
+        start = time.monotonic()
+        time.sleep(0.7)
+        assert {id(composite) for composite in call.sink.since(start)} == {id(frozen)}
+        assert call.status().state == "frozen"
+
+        call.session.act("slate")
+        start = time.monotonic() + 0.05
+        time.sleep(0.4)
+        assert call.sink.since(start) == []
+        assert call.sink.since(start, "slate")
+        assert call.source.is_open
+
+        call.session.act("pause")
+        assert eventually(lambda: not call.source.is_open)
+        assert call.status().state == "paused"
+        start = time.monotonic()
+        assert eventually(lambda: call.sink.since(start, "slate") != [])
+
+        call.session.act("resume")
+        assert eventually(call.is_showing, 1.0)
+
+
+def _with(config: Config, section: str, **values: object) -> Config:
+    changed = getattr(config, section).model_copy(update=values)
+    return config.model_copy(update={section: changed})
+
+
+def test_a_change_holds_within_100_ms_and_drops_no_frame() -> None:
+    with running() as call:
+        dropped, start = call.status().dropped, time.monotonic()
+        took = []
+        for source in ("#ffffff", "#808080", OTHER):
+            before = time.monotonic()
+            call.session.apply(_with(call.session.config, "background", source=source))
+            took.append(time.monotonic() - before)
+        assert min(took) < 0.1
+        assert eventually(lambda: tuple(call.sink.written[-1][1].rgb[0, 0]) == (0xC0, 0xC0, 0), 0.2)
+        assert call.session.config.background.source == OTHER
+        time.sleep(0.2)
+        assert call.status().dropped == dropped
+        assert len(call.sink.since(start, "slate")) == 0
+
+
+def test_another_segmenter_replaces_the_old_one_which_is_closed() -> None:
+    with running() as call:
+        call.session.apply(_with(call.session.config, "segment", model="chroma"))
+        assert call.segmenter.closed == 1
+        assert call.is_showing()
+        call.segmenter.fault = _raise
+        time.sleep(0.3)
+        assert call.is_showing(), "the old segmenter is still at work"
+
+
+def test_a_background_fades_in() -> None:
+    with running(live_config(fade_ms=400)) as call:
+        start = time.monotonic()
+        call.session.apply(_with(call.session.config, "background", source="#ffffff"))
+        assert eventually(lambda: tuple(call.sink.written[-1][1].rgb[0, 0]) == (255, 255, 255), 1.0)
+        reds = [int(composite.rgb[0, 0, 0]) for composite in call.sink.since(start)]
+        assert len({red for red in reds if 30 < red < 245}) > 8
+        assert reds == sorted(reds)
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "error"),
+    [
+        ("background", {"source": "/nowhere/beach.jpg"}, ConfigError),
+        ("segment", {"model": "magic"}, ConfigError),
+        ("live", {"width": 640}, ConfigError),
+        ("live", {"slate": "/nowhere/slate.png"}, InputError),
+    ],
+)
+def test_a_change_that_cannot_be_had_leaves_everything_as_it_was(
+    section: str, values: dict[str, object], error: type[Exception]
+) -> None:
+    with running() as call:
+        before = call.session.config
+        with pytest.raises(error):
+            call.session.apply(_with(before, section, **values))
+        assert call.session.config == before
+        assert call.is_showing()
+
+
+class FakeWatch:
+    def __init__(self) -> None:
+        self.somebody = True
+        self.closed = 0
+
+    def watched(self) -> bool:
+        return self.somebody
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_the_camera_sleeps_while_nobody_watches() -> None:
+    watch = FakeWatch()
+    with running(watch=watch) as call:
+        watch.somebody = False
+        assert eventually(lambda: not call.source.is_open)
+        assert call.status().state == "sleeping"
+        captured, start = call.status().captured, time.monotonic()
+        assert eventually(lambda: len(call.sink.since(start, "slate")) > 1, 2.0), "the device is no longer fed"
+        assert call.status().captured == captured
+        watch.somebody = True
+        assert eventually(call.is_showing, 1.0)
+    assert watch.closed == 1
+
+
+def test_without_ondemand_nobody_needs_to_watch() -> None:
+    watch = FakeWatch()
+    watch.somebody = False
+    with running(live_config(ondemand=False), watch=watch) as call:
+        assert call.status().state == "live"
+
+
+def test_more_frames_than_wanted_are_left_out_and_fewer_are_all_shown() -> None:
+    with running(live_config(fps=20)) as call:
+        start = time.monotonic()
+        time.sleep(1.0)
+        assert 14 <= len(call.sink.since(start)) <= 26
+
+
+def test_a_slow_pipeline_drops_old_frames_and_keeps_the_newest() -> None:
+    def slow(frame: Frame) -> Frame:
+        time.sleep(0.06)
+        return truly(frame)
+
+    with running() as call:
+        call.segmenter.fault = slow
+        time.sleep(0.8)
+        assert call.status().dropped > 10
+        assert call.status().latency_ms[1] < 150
+        assert call.status().state == "live"
+
+
+def test_late_frames_lower_the_cost_and_the_step_is_told() -> None:
+    def slow(frame: Frame) -> Frame:
+        time.sleep(0.05)
+        return truly(frame)
+
+    with running(live_config(adapt=True, budget_ms=20)) as call:
+        call.segmenter.fault = slow
+        assert eventually(lambda: call.status().step != "full", 6.0)
+        call.session.apply(_with(call.session.config, "live", adapt=False))
+        assert call.status().step == "full"
+
+
+def test_a_clock_that_jumps_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wall clock that jumps changes nothing: only monotonic time is used."""
+    with running() as call:
+        monkeypatch.setattr(time, "time", lambda: 0.0)
+        time.sleep(0.3)
+        assert call.is_showing()
+        assert call.status().state == "live"
+
+
+def test_nothing_but_composites_reaches_the_sink() -> None:
+    with running() as call:
+        call.segmenter.fault = lambda frame: (_ for _ in ()).throw(MatteError("no"))
+        time.sleep(0.4)
+        assert all(isinstance(composite, Composite) for _, composite in call.sink.written)
