@@ -105,6 +105,7 @@ class LossConfig(_Section):
     curve: float = Field(default=2e-4, ge=0)
     gain: float = Field(default=0.05, ge=0)
     gain_size: float = Field(default=0.01, ge=0)
+    steady: float = Field(default=0.0, ge=0, description="of what two frames of the same moment are corrected apart")
 
 
 class DualConfig(_Section):

@@ -57,6 +57,10 @@ class CorrectionBatch(NamedTuple):
             torch.zeros(count, gain_size, gain_size),
         )
 
+    def rows(self, start: int, stop: int | None = None) -> CorrectionBatch:
+        """Those of some pictures of the batch."""
+        return CorrectionBatch(*(part[start:stop] for part in self))
+
     def float(self) -> CorrectionBatch:
         """In float32."""
         return CorrectionBatch(self.matrix.float(), self.curves.float(), self.log_gain.float())

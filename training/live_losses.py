@@ -11,7 +11,7 @@ from torch.nn import functional
 from training.correction import CorrectionBatch, apply_color, gain_map
 from training.losses import SkinRange, skin_tone_guard
 
-__all__ = ["LiveLossWeights", "corrected_samples", "likely_skin", "live_loss", "sample_moments"]
+__all__ = ["LiveLossWeights", "corrected_samples", "likely_skin", "live_loss", "sample_moments", "unsteadiness"]
 
 
 ANY_SKIN = SkinRange()
@@ -30,6 +30,7 @@ class LiveLossWeights:
         curve: Roughness of the curves.
         gain: Roughness of the log-gain.
         gain_size: Mean square of the log-gain.
+        steady: Difference between what two frames of the same moment do to the same pixels, see `training.twins`.
     """
 
     l1: float = 1.0
@@ -40,6 +41,7 @@ class LiveLossWeights:
     curve: float = 2e-4
     gain: float = 0.05
     gain_size: float = 0.01
+    steady: float = 0.0
 
 
 def corrected_samples(pixels: Tensor, index: Tensor, correction: CorrectionBatch, size: int) -> Tensor:
@@ -134,3 +136,21 @@ def live_loss(
     }
     total = torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
     return total, {name: term.detach() for name, term in terms.items()}, square.detach() * 255**2
+
+
+def unsteadiness(
+    first: CorrectionBatch, second: CorrectionBatch, pixels: Tensor, index: Tensor, weight: Tensor, size: int
+) -> Tensor:
+    """How far two corrections of the same moment are apart: mean absolute difference on sampled pixels, 0..1.
+
+    Args:
+        first: Of B pictures.
+        second: Of their twins.
+        pixels: (B, 3, K) samples of the composite.
+        index: (B, K) their places.
+        weight: (B, K) the mask there.
+        size: Side of the picture, pixels.
+    """
+    share = (weight / weight.sum(1, keepdim=True).clamp_min(1e-3))[:, None] / 3
+    apart = corrected_samples(pixels, index, first, size) - corrected_samples(pixels, index, second, size)
+    return ((apart.square() + 1e-7).sqrt() * share).sum((1, 2)).mean()

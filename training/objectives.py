@@ -11,12 +11,17 @@ from torch import Tensor, nn
 from training.config import TrainConfig
 from training.correction import CorrectionBatch, apply_correction
 from training.data.augment import PairBatch
-from training.live_losses import LiveLossWeights, live_loss
+from training.live_losses import LiveLossWeights, live_loss, unsteadiness
 from training.losses import phnet_loss
 from training.models.live import LiveNet, LiveSpec
 from training.models.phnet import build_phnet
+from training.twins import make_twins
 
 __all__ = ["DenseObjective", "Device", "LiveObjective", "Objective", "Outcome", "build_objective", "to_device"]
+
+
+TWIN_SHARE = 4
+"""One in so many pictures of a batch is also seen as its twin."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +100,17 @@ class LiveObjective:
 
     def measure(self, network: nn.Module, batch: dict[str, Tensor], device: Device) -> Outcome:
         """See `Objective`; the loss is computed in float32."""
+        composite, mask = batch["composite"], batch["mask"]
+        count = len(composite)
+        twins = count // TWIN_SHARE if self.weights.steady and network.training else 0
+        if twins:
+            # seeded by the pairs, so that a run that is resumed draws the same
+            random = torch.Generator().manual_seed(int(batch["index"][0].sum()))
+            again = make_twins(composite[:twins], mask[:twins], random)
+            composite, mask = torch.cat([composite, again[0]]), torch.cat([mask, again[1]])
         with device.autocast():
-            correction, predicted = network(batch["composite"], batch["mask"])
+            correction, predicted = network(composite, mask)
+        second, correction, predicted = correction.rows(count), correction.rows(0, count), predicted[:count]
         loss, terms, fmse = live_loss(
             correction,
             predicted,
@@ -107,6 +121,17 @@ class LiveObjective:
             size=batch["composite"].shape[-1],
             weights=self.weights,
         )
+        if twins:
+            apart = unsteadiness(
+                correction.rows(0, twins),
+                second,
+                batch["pixels"][:twins, 0],
+                batch["index"][:twins],
+                batch["weight"][:twins],
+                batch["composite"].shape[-1],
+            )
+            loss = loss + self.weights.steady * apart
+            terms["steady"] = apart.detach()
         return Outcome(loss, terms, fmse)
 
     def harmonize(self, network: nn.Module, batch: dict[str, Tensor]) -> Tensor:
