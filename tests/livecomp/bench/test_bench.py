@@ -1,0 +1,128 @@
+"""Measurements of the pipeline, their files, and the verdict between two of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from livecomp.bench import Case, Measurement, Report
+from livecomp.bench.compare import compare
+from livecomp.bench.facts import facts, machine_slug
+from livecomp.bench.pipeline import load_frames, measure, measure_apart
+from livecomp.bench.report import draw, markdown, read_report, write_report
+from livecomp.config import Config
+from livecomp.errors import InputError, MatteError
+from livecomp.stats import StageSummary
+
+SIZE_WH = (160, 90)
+KEYED = Config.from_options({"segment": {"key_color": "#ff00ff"}})
+PLAIN = Case(SIZE_WH, "chroma", "mkl", harmonize_every=2)
+
+
+def summary(stage: str, ms: float, count: int = 10) -> StageSummary:
+    return StageSummary(stage, count, ms, ms, ms * 1.2, ms * 1.5)
+
+
+def measurement(case: Case = PLAIN, frame_ms: float = 20.0, segment_ms: float = 12.0) -> Measurement:
+    stages = [summary("segment", segment_ms), summary("harmonize", 3.0, 5)]
+    return Measurement(case, 10, 0.2, 50.0, 1.1, 300.0, summary("frame", frame_ms), stages, [frame_ms] * 10, 0.4)
+
+
+def report(*rows: Measurement) -> Report:
+    return Report({"processor": "test"}, list(rows or [measurement()]))
+
+
+def test_a_case_is_measured_stage_by_stage() -> None:
+    found = measure(PLAIN, KEYED, "synthetic", "#204060", 0.3)
+    assert found.frames > 3
+    assert found.fps == pytest.approx(found.frames / found.seconds)
+    stages = {stage.stage: stage for stage in found.stages}
+    assert set(stages) == {"segment", "background", "harmonize", "smooth", "composite"}
+    assert stages["segment"].count == found.frames
+    assert abs(stages["harmonize"].count - found.frames / 2) <= 1
+    inside = sum(stage.mean_ms * stage.count for stage in found.stages) / found.frames
+    assert inside <= found.frame.mean_ms * 1.05
+    assert len(found.frame_ms) == found.frames
+    assert 0 < found.cores < 16
+    assert found.peak_mib > 20
+
+
+def test_cases_are_measured_in_processes_of_their_own_and_errors_come_through() -> None:
+    seen: list[int] = []
+    small = Case((64, 36), "chroma", "identity")
+    rows = measure_apart([small], Config(), "demo", "#204060", 0.1, progress=lambda done, total: seen.append(done))
+    assert [row.case for row in rows] == [small]
+    assert seen == [0, 1]
+    with pytest.raises(InputError, match="no file"):
+        measure_apart([small], Config(), "nowhere.mp4", "#204060", 0.1)
+
+
+def test_a_frame_that_would_not_be_shown_ends_the_measurement() -> None:
+    with pytest.raises(MatteError):
+        measure(PLAIN, Config(), "demo", "#204060", 0.1)
+
+
+def test_frames_have_the_size_asked_for_and_fit_into_memory() -> None:
+    frames = load_frames("synthetic", (100, 80))
+    assert {frame.size_wh for frame in frames} == {(100, 80)}
+    assert len(frames) == 48
+    assert len(load_frames("demo", (3840, 2160))) == 10
+
+
+def test_files_round_trip(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "bench.json"
+    write_report(path, report())
+    assert read_report(path) == report()
+    assert "160x90 chroma + mkl, every 2" in path.with_suffix(".md").read_text()
+
+
+def test_the_table_says_how_often_a_stage_ran() -> None:
+    table = markdown(report())
+    assert "| 3.00 / 3.60 (x0.50) |" in table
+    assert "| 12.00 / 14.40 |" in table
+
+
+@pytest.mark.parametrize("text", ["{}", "not json", '{"schema": 99, "machine": {}, "measurements": []}', "[]"])
+def test_a_file_that_is_no_measurement_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "other.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"other\.json"):
+        read_report(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot read"):
+        read_report(tmp_path / "nowhere.json")
+
+
+def test_slower_frames_and_stages_are_found() -> None:
+    rows = compare(report(), report(measurement(frame_ms=26.0, segment_ms=18.0)))
+    assert [row.is_slower for row in rows] == [True]
+    assert rows[0].slower_stages == {"segment": pytest.approx(1.5)}
+    assert rows[0].ratio == pytest.approx(1.3)
+
+
+def test_noise_and_faster_runs_pass() -> None:
+    for frame_ms in (22.0, 11.0):
+        assert not compare(report(), report(measurement(frame_ms=frame_ms)))[0].is_slower
+
+
+def test_only_common_cases_are_compared() -> None:
+    other = measurement(replace(PLAIN, backend="openvino"))
+    assert compare(report(), report(other)) == []
+
+
+def test_plots_are_written(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    for path in draw(tmp_path / "plots", report(measurement(), measurement(replace(PLAIN, segmenter="both")))):
+        assert path.stat().st_size > 5000
+
+
+def test_facts_name_machine_versions_and_load() -> None:
+    found = facts()
+    assert {"livecomp", "processor", "python", "numpy", "when"} <= set(found)
+    assert json.loads(json.dumps(found)) == found
+    assert machine_slug().replace("-", "").isalnum()
