@@ -53,7 +53,7 @@ def test_a_case_is_measured_stage_by_stage() -> None:
 def test_cases_are_measured_in_processes_of_their_own_and_errors_come_through() -> None:
     seen: list[int] = []
     small = Case((64, 36), "chroma", "identity")
-    rows = measure_apart([small], Config(), "demo", "#204060", 0.1, progress=lambda done, total: seen.append(done))
+    rows = measure_apart([small], KEYED, "synthetic", "#204060", 0.1, progress=lambda done, total: seen.append(done))
     assert [row.case for row in rows] == [small]
     assert seen == [0, 1]
     with pytest.raises(InputError, match="no file"):
