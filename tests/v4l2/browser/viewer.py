@@ -1,0 +1,242 @@
+"""Somebody in a call: a headless Chromium that shows a camera, and tells what it sees in every frame.
+
+No driver program is needed: the page fetches its commands from a small server here and posts its reports to it.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import IO, Any, Self
+
+__all__ = ["PROGRAM", "Seen", "Viewer", "ViewerError"]
+
+PROGRAM = "chromium-headless-shell"
+PAGE = Path(__file__).with_name("page.html")
+
+_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-extensions",
+    "--disable-features=WebRtcHideLocalIpsWithMdns",
+    "--no-first-run",
+    "--use-fake-ui-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+)
+_POLL_S = 1.0
+
+
+class ViewerError(Exception):
+    """Chromium ended, could not do what it was asked, or said nothing in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One frame as it was shown.
+
+    Args:
+        time_s: When, Unix time in seconds.
+        kind: "composite" with numbers, "slate", or "other", which nothing should be.
+        number: The one at the top; None without.
+        is_torn: The one at the bottom is another.
+        room: Pixels of the room's colour.
+        size_wh: Width and height.
+    """
+
+    time_s: float
+    kind: str
+    number: int | None
+    is_torn: bool
+    room: int
+    size_wh: tuple[int, int]
+
+
+class Viewer:
+    """A browser that shows one camera.
+
+    Args:
+        label: What the camera's label must hold.
+        size_wh: Size to ask for, pixels.
+        fake_camera: A .y4m file of one frame, which Chromium reads again and again as its only camera; the computer's
+            cameras without it.
+    """
+
+    def __init__(self, label: str, *, size_wh: tuple[int, int], fake_camera: Path | None = None) -> None:
+        self._label = label
+        self._size_wh = size_wh
+        self._fake_camera = fake_camera
+        self._commands: queue.Queue[str] = queue.Queue()
+        self._changed = threading.Condition()
+        self._reports: list[tuple[str, Any]] = []
+        self._seen: dict[str, list[Seen]] = {"camera": [], "received": []}
+        self._server: ThreadingHTTPServer | None = None
+        self._serving: threading.Thread | None = None
+        self._browser: subprocess.Popen[bytes] | None = None
+        self._profile = Path()
+        self._log: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        """Start serving, and the browser; `wait_for("loaded", ...)` says when the page is there."""
+        program = shutil.which(PROGRAM)
+        if program is None:
+            raise ViewerError(f"{PROGRAM} is not installed")
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        self._serving = threading.Thread(target=self._server.serve_forever, name="viewer-server")
+        self._serving.start()
+        self._profile = Path(tempfile.mkdtemp(prefix="livecomp-viewer-"))
+        self._log = (self._profile / "log").open("wb")
+        flags = [*_FLAGS, f"--user-data-dir={self._profile}", "--remote-debugging-port=0"]
+        if self._fake_camera is not None:
+            flags += ["--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={self._fake_camera}"]
+        width, height = self._size_wh
+        query = urllib.parse.urlencode({"label": self._label, "width": width, "height": height})
+        address = f"http://127.0.0.1:{self._server.server_port}/?{query}"
+        self._browser = subprocess.Popen([program, *flags, address], stdout=self._log, stderr=self._log)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the browser and the server."""
+        if self._browser is not None:
+            self._browser.terminate()
+            try:
+                self._browser.wait(10)
+            except subprocess.TimeoutExpired:
+                self._browser.kill()
+                self._browser.wait()
+        if self._server is not None and self._serving is not None:
+            self._server.shutdown()
+            self._serving.join()
+            self._server.server_close()
+        if self._log is not None:
+            self._log.close()
+            shutil.rmtree(self._profile, ignore_errors=True)
+
+    def choose(self, timeout_s: float) -> str:
+        """Pick the camera by its label, and watch it; returns the whole label.
+
+        Raises:
+            ViewerError: No camera has it, or it cannot be opened.
+        """
+        self._commands.put("choose")
+        return str(self.wait_for("chosen", timeout_s))
+
+    def connect(self, timeout_s: float) -> None:
+        """Send the camera's picture through a WebRTC connection, and watch what arrives as the stream "received".
+
+        Raises:
+            ViewerError: It cannot be done.
+        """
+        self._commands.put("connect")
+        self.wait_for("connected", timeout_s)
+
+    def reports(self, kind: str) -> list[Any]:
+        """Everything of a kind that the page reported so far."""
+        with self._changed:
+            return [data for name, data in self._reports if name == kind]
+
+    def seen(self, stream: str = "camera", *, since_s: float = 0) -> list[Seen]:
+        """The frames shown so far, or those since a Unix time."""
+        with self._changed:
+            return [frame for frame in self._seen[stream] if frame.time_s >= since_s]
+
+    def wait_for(self, kind: str, timeout_s: float) -> Any:
+        """The first report of a kind.
+
+        Raises:
+            ViewerError: The page reports a failure, or nothing of that kind comes in time.
+        """
+        self.wait_until(lambda: self.reports(kind), timeout_s, f"the report {kind!r}")
+        return self.reports(kind)[0]
+
+    def wait_until(self, holds: Callable[[], object], timeout_s: float, what: str) -> None:
+        """Wait for something that depends on what was reported.
+
+        Args:
+            holds: Whether it is so.
+            timeout_s: How long to wait.
+            what: What is waited for, for the message.
+
+        Raises:
+            ViewerError: The browser ended, the page reports a failure, or it is not so in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not holds():
+            if failed := self.reports("failed"):
+                raise ViewerError(f"{failed}; cameras: {self.reports('cameras')}")
+            if self._browser is None or self._browser.poll() is not None:
+                raise ViewerError(f"the browser ended while it was waited for {what}: {self._said()}")
+            if time.monotonic() > deadline:
+                counts = {stream: len(frames) for stream, frames in self._seen.items()}
+                raise ViewerError(f"{what} did not come within {timeout_s} s; frames: {counts}; {self._said()}")
+            with self._changed:
+                self._changed.wait(0.1)
+
+    def _said(self) -> str:
+        return (self._profile / "log").read_text(errors="replace")[-1500:]
+
+    def next_command(self) -> str:
+        """What the page shall do next, waited for a moment; empty when there is nothing. For the server."""
+        try:
+            return self._commands.get(timeout=_POLL_S)
+        except queue.Empty:
+            return ""
+
+    def take(self, kind: str, data: Any) -> None:
+        """Keep a report. For the server."""
+        with self._changed:
+            if kind in self._seen:
+                self._seen[kind] += [_seen_from_report(frame) for frame in data]
+            else:
+                self._reports.append((kind, data))
+            self._changed.notify_all()
+
+
+def _seen_from_report(frame: dict[str, Any]) -> Seen:
+    numbers = frame["numbers"] or (None, None)
+    width, height = frame["size_wh"]
+    is_torn = numbers[0] != numbers[1]
+    return Seen(frame["time_s"], frame["kind"], numbers[0], is_torn, frame["room"], (width, height))
+
+
+def _handler(viewer: Viewer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            if self.path == "/command":
+                self._answer(viewer.next_command().encode(), "text/plain")
+            else:
+                self._answer(PAGE.read_bytes(), "text/html")
+
+        def do_POST(self) -> None:
+            report = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            viewer.take(report["kind"], report["data"])
+            self._answer(b"", "text/plain")
+
+        def _answer(self, body: bytes, kind: str) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    return Handler

@@ -1,0 +1,211 @@
+"""Get what the guest boots from: a Debian kernel, its media modules, v4l2loopback built for it, busybox.
+
+    python -m tests.v4l2.guest.parts [FOLDER]
+
+Programs (qemu, v4l2-ctl, Chromium) are installed by apt where they are missing; the kernel and everything of its own
+is only unpacked into a folder. All of it is kept, so the second call does nothing. Nothing here is tied to a version
+but the layout of Debian's kernel packages, checked with Debian 12.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.v4l2.guest.kernel import unpack_kernel
+
+__all__ = ["GuestParts", "MissingError", "default_folder", "find_parts", "get_parts"]
+
+PROGRAMS = {
+    "qemu-system-x86_64": "qemu-system-x86",
+    "v4l2-ctl": "v4l-utils",
+    "chromium-headless-shell": "chromium-headless-shell",
+    "gcc": "gcc",
+    "make": "make",
+    "strip": "binutils",
+}
+"""What must be in the path, and the package it comes from."""
+
+_APT = ("-q", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=60", "-o", "Acquire::Retries=3")
+_COMPLETE = "complete"
+_WANTED_MODULES = ("drivers/virtio", "net/9p", "fs/9p", "fs/netfs", "fs/fscache", "fs/overlayfs", "drivers/media")
+_WANTED_FILES = ("drivers/net/dummy.ko",)
+
+
+class MissingError(Exception):
+    """The guest cannot be had here; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuestParts:
+    """Files that a guest boots from.
+
+    Args:
+        kernel: Boots in QEMU.
+        modules: Folder with the kernel's modules, v4l2loopback among them.
+        busybox: The program, statically linked.
+        release: Release of the kernel.
+    """
+
+    kernel: Path
+    modules: Path
+    busybox: Path
+    release: str
+
+
+def default_folder() -> Path:
+    """Where parts are kept: LIVECOMP_GUEST_CACHE, or .cache/guest in the checkout."""
+    return Path(os.environ.get("LIVECOMP_GUEST_CACHE") or Path(__file__).parents[3] / ".cache" / "guest").absolute()
+
+
+def find_parts(folder: Path | None = None) -> GuestParts:
+    """What `get_parts` fetched before.
+
+    Raises:
+        MissingError: It has not, or a program is missing since.
+    """
+    folder = folder or default_folder()
+    found = [path.parent for path in sorted(folder.glob(f"*/{_COMPLETE}"))]
+    missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    if not found or missing:
+        what = f"the programs {', '.join(missing)}" if missing else f"a kernel in {folder}"
+        raise MissingError(f"the guest lacks {what}: run make test-v4l2, which gets them")
+    if os.geteuid() != 0:
+        raise MissingError("QEMU shows this computer's files to the guest as root would see them: run as root")
+    return _parts(found[-1])
+
+
+def get_parts(folder: Path | None = None) -> GuestParts:
+    """Fetch what is missing.
+
+    Args:
+        folder: Where to keep it; `default_folder` unless given.
+
+    Raises:
+        MissingError: This is no Debian on x86-64, the user may not install, or apt or a compiler fails.
+    """
+    folder = folder or default_folder()
+    _check_computer()
+    _install_programs()
+    release = _newest_kernel()
+    ready = folder / release
+    if not (ready / _COMPLETE).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".making-") as made:
+            _make(Path(made), release)
+            shutil.rmtree(ready, ignore_errors=True)
+            (Path(made) / "ready").rename(ready)
+        (ready / _COMPLETE).touch()
+    return _parts(ready)
+
+
+def _parts(ready: Path) -> GuestParts:
+    return GuestParts(ready / "vmlinux", ready / "modules", ready / "busybox", ready.name)
+
+
+def _check_computer() -> None:
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        raise MissingError(f"the guest needs Linux on x86-64, this is {sys.platform} on {platform.machine()}")
+    release = platform.freedesktop_os_release()
+    if release.get("ID") != "debian" or shutil.which("apt-get") is None:
+        raise MissingError(f"the guest's kernel comes from Debian's packages, this is {release.get('PRETTY_NAME')}")
+    if os.geteuid() != 0:
+        raise MissingError("packages are installed and QEMU is run as root: run as root")
+
+
+def _install_programs() -> None:
+    packages = [package for program, package in PROGRAMS.items() if shutil.which(program) is None]
+    if packages:
+        _run_apt("install", *packages)
+
+
+def _newest_kernel() -> str:
+    """Release of the kernel that Debian's newest stable image package brings."""
+    for is_last in (False, True):
+        depends = _run("apt-cache", "depends", "linux-image-amd64")
+        if match := re.search(r"Depends: linux-image-(\S+)", depends):
+            return match[1]
+        if not is_last:
+            _run("apt-get", "update", "-q")
+    raise MissingError("apt knows no linux-image-amd64: are Debian's main packages among its sources?")
+
+
+def _make(folder: Path, release: str) -> None:
+    """Download, unpack and build in `folder`; the result is its subfolder `ready`."""
+    headers = f"linux-headers-{release}"
+    needed = re.findall(r"Depends: (linux-(?:headers|kbuild)-\S+)", _run("apt-cache", "depends", headers))
+    kernel = f"linux-image-{release}"
+    packages = [kernel, headers, *needed, "v4l2loopback-dkms", "busybox-static"]
+    _run_apt("download", *packages, cwd=folder)
+    debs = {path.name.partition("_")[0]: path for path in folder.glob("*.deb")}
+    ready, image, build = folder / "ready", folder / "image", folder / "build"
+    for made in (ready, image, build):
+        made.mkdir()
+
+    root = f"./lib/modules/{release}/kernel"
+    wanted = [*(f"{root}/{name}/*" for name in _WANTED_MODULES), *(f"{root}/{name}" for name in _WANTED_FILES)]
+    _unpack(debs[kernel], image, f"./boot/vmlinuz-{release}", *wanted)
+    _unpack(debs["busybox-static"], image, "./bin/busybox")
+    for package in (headers, *needed, "v4l2loopback-dkms"):
+        _run("dpkg", "-x", str(debs[package]), str(build))
+
+    module = _build_module(build / "usr/src", release)
+    shutil.copytree(image / root, ready / "modules")
+    shutil.copy2(module, ready / "modules")
+    shutil.copy2(image / "bin/busybox", ready)
+    (ready / "vmlinux").write_bytes(unpack_kernel((image / f"boot/vmlinuz-{release}").read_bytes()))
+
+
+def _build_module(sources: Path, release: str) -> Path:
+    """Build v4l2loopback against unpacked headers; nothing of the computer's own is touched."""
+    headers = sources / f"linux-headers-{release}"
+    makefile = headers / "Makefile"
+    text = makefile.read_text()
+    makefile.write_text(re.sub(r"^include /usr/src/", f"include {sources}/", text, flags=re.MULTILINE))
+    module = next(sources.glob("v4l2loopback-*"))
+    _run("make", "-s", "-C", str(headers), f"M={module}", "modules")
+    return module / "v4l2loopback.ko"
+
+
+def _unpack(package: Path, folder: Path, *names: str) -> None:
+    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE) as archive:
+        subprocess.run(["tar", "x", "-C", str(folder), "--wildcards", *names], stdin=archive.stdout, check=True)
+
+
+def _run_apt(command: str, *packages: str, cwd: Path | None = None) -> None:
+    """Run apt-get; when it fails, once more with fresh lists."""
+    arguments = ["apt-get", command, *_APT, "-o", "APT::Sandbox::User=root", *packages]
+    try:
+        _run(*arguments, cwd=cwd)
+    except MissingError:
+        _run("apt-get", "update", "-q")
+        _run(*arguments, cwd=cwd)
+
+
+def _run(*arguments: str, cwd: Path | None = None) -> str:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+    result = subprocess.run(arguments, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        said = (result.stderr or result.stdout).strip()[-2000:]
+        raise MissingError(f"{' '.join(arguments[:2])} failed with {result.returncode}: {said}")
+    return result.stdout
+
+
+def main() -> None:
+    """Fetch, and say where it is."""
+    try:
+        parts = get_parts(Path(sys.argv[1]).absolute() if len(sys.argv) > 1 else None)
+    except MissingError as error:
+        sys.exit(str(error))
+    sys.stdout.write(f"kernel {parts.release} in {parts.kernel.parent}\n")
+
+
+if __name__ == "__main__":
+    main()
