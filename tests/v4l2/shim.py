@@ -428,9 +428,9 @@ class Program:
         """The next line that it prints; empty at its end."""
         return self._stdout.readline().strip()
 
-    def go_on(self) -> None:
-        """Let its `input()` return."""
-        self._stdin.write("\n")
+    def go_on(self, line: str = "") -> None:
+        """Let its `input()` return `line`."""
+        self._stdin.write(f"{line}\n")
         self._stdin.flush()
 
     def kill(self) -> None:

@@ -1,0 +1,64 @@
+"""The modes of a camera, and which of them serves best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from livecomp.media.packed import FORMATS
+
+__all__ = ["Mode", "choose_mode"]
+
+# Halvings that weigh as much as one another: of the rate, of the picture's width, of pixels that are taken for nothing.
+_RATE, _SIZE, _WASTE = 2.0, 2.0, 0.1
+_UNKNOWN_FPS = Fraction(30)
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """One format and size that a camera has.
+
+    Args:
+        fourcc: Four-character code of the format.
+        size_wh: Width and height in pixels.
+        fps: Rates that it has, highest first; empty when the driver does not say.
+    """
+
+    fourcc: str
+    size_wh: tuple[int, int]
+    fps: tuple[Fraction, ...]
+
+
+def choose_mode(modes: Iterable[Mode], size_wh: tuple[int, int], fps: Fraction) -> tuple[Mode, Fraction] | None:
+    """The mode nearest to what is wanted, and the rate to ask for.
+
+    The wanted size at the wanted rate comes first, raw before JPEG. Where no mode has both, half the rate is as bad as
+    half the width, and the smallest picture that covers the wanted one is better than a larger one. A picture of
+    another shape counts as what is left of it once it is cut to the wanted shape.
+
+    Args:
+        modes: What the camera has.
+        size_wh: Wanted width and height in pixels.
+        fps: Wanted rate in 1/s.
+
+    Returns:
+        None when it has no format of `FORMATS`.
+    """
+    ranked = []
+    for mode in modes:
+        if mode.fourcc not in FORMATS or not all(mode.size_wh):
+            continue
+        rates = mode.fps or (_UNKNOWN_FPS,)
+        rate = min((rate for rate in rates if rate >= fps), default=max(rates))
+        scale = min(mode.size_wh[0] / size_wh[0], mode.size_wh[1] / size_wh[1])
+        used = size_wh[0] * size_wh[1] * scale * scale
+        cost = _RATE * max(0.0, math.log2(fps / rate) - 0.01)  # 29.97 is 30
+        cost += _SIZE * max(0.0, -math.log2(scale)) + 2 * _WASTE * max(0.0, math.log2(scale))
+        cost += _WASTE * math.log2(mode.size_wh[0] * mode.size_wh[1] / used)
+        ranked.append((round(cost, 6), FORMATS.index(mode.fourcc), rate, mode))
+    if not ranked:
+        return None
+    _, _, rate, mode = min(ranked, key=lambda entry: entry[:3])
+    return mode, rate
