@@ -33,7 +33,7 @@ def test_it_survives_limited_range_and_a_codec() -> None:
 def test_black_white_and_torn_pictures_have_no_number() -> None:
     assert read_stamp(np.zeros((360, 640), np.uint8)) is None
     assert read_stamp(np.full((360, 640), 255, np.uint8)) is None
-    upper, lower = (cv2.cvtColor(stamped(n), cv2.COLOR_RGB2GRAY) for n in (1000, 1_000_000_000))
+    upper, lower = (cv2.cvtColor(stamped(n), cv2.COLOR_RGB2GRAY) for n in (1000, 2**47 + 1_000_000_000))
     torn = upper.copy()
     torn[9:] = lower[9:]
     assert read_stamp(torn) is None
