@@ -1,0 +1,113 @@
+"""What all commands share: the program itself, its options, its consoles and its progress bar."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+import livecomp
+from livecomp.errors import LiveCompError
+
+__all__ = [
+    "Background",
+    "ColorStrength",
+    "Fit",
+    "Model",
+    "OnMiss",
+    "ShadingStrength",
+    "Strength",
+    "Yes",
+    "app",
+    "main",
+    "show_progress",
+    "stderr",
+    "stdout",
+]
+
+app = typer.Typer(
+    name="livecomp",
+    help="Put a person into any scene and make them look as if they were there.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+stderr = Console(stderr=True)
+stdout = Console()
+
+
+class OnMiss(StrEnum):
+    """What happens to a frame without a valid matte."""
+
+    stop = "stop"
+    slate = "slate"
+
+
+class Fit(StrEnum):
+    """How a background of another shape fills the picture."""
+
+    cover = "cover"
+    contain = "contain"
+    stretch = "stretch"
+
+
+def main() -> None:
+    """The entry point of the command `livecomp`: runs it and turns errors into one line and an exit code."""
+    try:
+        app()
+    except LiveCompError as error:
+        stderr.print(f"livecomp: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise SystemExit(error.exit_code) from None
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        stdout.print(f"livecomp {livecomp.__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more; twice for debugging.")] = 0,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(level=level, format="livecomp: %(levelname)s: %(message)s")
+
+
+Background = Annotated[
+    str, typer.Option("--background", "-b", help="A picture, a video, a colour such as '#204060', or 'blur'.")
+]
+Model = Annotated[
+    str | None, typer.Option("--model", help="Harmonizer: live (the network), mkl, reinhard or identity.")
+]
+ColorStrength = Annotated[
+    float | None, typer.Option(min=0, max=1, help="How much of the colour correction is applied.")
+]
+ShadingStrength = Annotated[float | None, typer.Option(min=0, max=1, help="How much of the shading is applied.")]
+Strength = Annotated[float | None, typer.Option(min=0, max=1, help="Both strengths at once.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Replace existing files.")]
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:5.1f}/s")
+
+
+@contextmanager
+def show_progress(label: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar with rate and time left on a terminal, nothing when the output is piped."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=stderr, disable=not stderr.is_terminal, transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
