@@ -222,6 +222,7 @@ class V4l2Stream:
         except BaseException:
             self.close()
             raise
+        self._has_failed = False
         self._poll = select.poll()
         self._poll.register(device, select.POLLIN)
 
@@ -261,7 +262,9 @@ class V4l2Stream:
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for a picture, or for the camera to go; False when neither came."""
-        return bool(self._poll.poll(round(timeout_s * 1000)))
+        events = self._poll.poll(round(timeout_s * 1000))
+        self._has_failed = any(event & ~select.POLLIN for _, event in events)
+        return bool(events)
 
     def take(self) -> tuple[int, int, U8Array] | None:
         """The newest picture there is; older ones are given back. To be followed by `give_back`.
@@ -283,6 +286,8 @@ class V4l2Stream:
                 self.give_back(newest[0])
             newest = fields
         if newest is None:
+            if self._has_failed:  # which the call did not tell: without this, waiting would never wait again
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
             return None
         index, _, used, flags, _, seconds, microseconds, *_ = newest
         if flags & _FLAG_ERROR or not used:

@@ -327,3 +327,41 @@ def test_ways_to_name_a_camera(start: AgentMaker, tree: Tree, tmp_path: Path, sp
 
 def test_without_a_camera_it_says_so(start: AgentMaker, tree: Tree) -> None:
     assert "there is no camera" in start({})("open")["error"]
+
+
+CONTRACT = """
+    import itertools, sys
+    from fractions import Fraction
+    import numpy as np
+    from livecomp.capture.camera import CameraSource
+    from pathlib import Path
+    source = CameraSource(size_wh=(64, 48), root=Path(sys.argv[1]))
+    source.close()
+    source.open()
+    frames = [source.read() for _ in range(12)]
+    kept = frames[0].rgb.copy()
+    info = source.info
+    source.close()
+    source.close()
+    assert all(frame.size_wh == info.size_wh for frame in frames)
+    assert all(frame.rgb.flags.c_contiguous and not frame.rgb.flags.writeable for frame in frames)
+    assert all(frame.alpha is None for frame in frames)
+    assert info.fps > 0 and info.frame_count is None and not info.is_still and info.path is None
+    assert all(b.pts_ns > a.pts_ns for a, b in itertools.pairwise(frames))
+    assert all((Fraction(frame.pts_ns, 10**9) / info.time_base).denominator == 1 for frame in frames)
+    assert np.array_equal(frames[0].rgb, kept)
+    assert not np.array_equal(frames[0].rgb, frames[-1].rgb)
+    source.open()
+    assert source.read().pts_ns > frames[-1].pts_ns
+    source.close()
+"""
+
+
+@pytest.mark.parametrize("fourcc", ["YUYV", "MJPG"])
+def test_what_every_source_promises(fake_v4l2: Path, tree: Tree, tmp_path: Path, fourcc: str) -> None:
+    with FakeCamera(tmp_path / "a", [(fourcc, (64, 48), (30,))]) as camera:
+        camera.play(np.full((48, 64, 3), level, np.uint8) for level in range(0, 250, 10))
+        tree.plug(0, "Fake Camera")
+        variables = {**environment(fake_v4l2, {tree.node(0): camera}), "PYTHONPATH": str(REPOSITORY)}
+        with Program(variables, CONTRACT, tree.root) as program:
+            program.finish()

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from livecomp.capture.camera import CameraSource
 from livecomp.capture.demo import DemoSource
-from livecomp.capture.registry import open_source
+from livecomp.capture.looped import LoopedSource
+from livecomp.capture.registry import open_camera, open_source
 from livecomp.capture.still import StillSource
 from livecomp.capture.synthetic import SyntheticSource
 from livecomp.capture.video import VideoSource
@@ -43,3 +45,11 @@ def test_heif_pictures_are_refused_with_advice(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         source.open()
     source.close()
+
+
+def test_a_call_takes_a_camera_or_what_plays_in_its_place(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    for spec in ("demo", str(tmp_path / "a.mp4"), str(tmp_path)):
+        assert isinstance(open_camera(spec, size_wh=(64, 48), fps=30), LoopedSource)
+    for spec in ("auto", "0", "Front Camera", "/dev/video0"):
+        assert isinstance(open_camera(spec, size_wh=(64, 48), fps=30), CameraSource)
