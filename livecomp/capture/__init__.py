@@ -1,4 +1,4 @@
-"""Where frames come from: video files, pictures, folders, the built-in demo, a synthetic test source.
+"""Where frames come from: cameras, video files, pictures, folders, the built-in demo, a synthetic test source.
 
 Every source is a `Source`; `registry` picks one for what the user named.
 """
