@@ -1,0 +1,63 @@
+"""Ask a running call."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+from livecomp.control.place import default_socket
+from livecomp.errors import ConfigError, DependencyError, InputError
+
+__all__ = ["ask", "command"]
+
+_LONGEST_ANSWER = 1 << 20
+
+
+def ask(request: dict[str, Any], path: Path | None = None, *, timeout_s: float = 10.0) -> dict[str, Any]:
+    """Send one request and wait for its answer.
+
+    Args:
+        request: See `Steering.answer`.
+        path: Of the socket; None for the usual one.
+        timeout_s: How long to wait for the answer.
+
+    Raises:
+        InputError: No call runs, or it does not answer.
+        DependencyError: The system has no Unix sockets.
+    """
+    if not hasattr(socket, "AF_UNIX"):
+        raise DependencyError("this Python has no Unix sockets, so a running call cannot be steered from outside")
+    place = path or default_socket()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout_s)
+        try:
+            connection.connect(str(place))
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            with connection.makefile("rb") as lines:
+                line = lines.readline(_LONGEST_ANSWER)
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise InputError("no call is running; start one with `livecomp run -b SCENE`") from error
+        except OSError as error:
+            raise InputError(f"the call at {place} does not answer: {error}") from error
+    try:
+        answer = json.loads(line)
+    except ValueError as error:
+        raise InputError(f"the call at {place} gave no valid answer: {line[:80]!r}") from error
+    if not isinstance(answer, dict):
+        raise InputError(f"the call at {place} gave no valid answer: {line[:80]!r}")
+    return answer
+
+
+def command(request: dict[str, Any], path: Path | None = None) -> dict[str, Any]:
+    """As `ask`, but an answer that says no is raised.
+
+    Raises:
+        InputError: As `ask`.
+        ConfigError: What the call says against it.
+    """
+    answer = ask(request, path)
+    if not answer.get("ok"):
+        raise ConfigError(str(answer.get("error", "the call refused without a reason")))
+    return answer

@@ -1,0 +1,146 @@
+"""Options as nested dictionaries: layers, dotted keys, values from a command line, and the file with all of them."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import textwrap
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from livecomp.config import Config
+from livecomp.errors import ConfigError
+
+__all__ = ["check_key", "flat", "known_keys", "layered", "nested", "parse_value", "read_options", "sample_toml"]
+
+Options = dict[str, Any]
+
+
+def flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys and their values; None is left out."""
+    found: dict[str, Any] = {}
+    for key, value in options.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{name}.")
+        elif value is not None:
+            found[name] = value
+    return found
+
+
+def nested(values: Mapping[str, Any]) -> Options:
+    """The dictionary that `flat` would give back."""
+    options: Options = {}
+    for name, value in values.items():
+        *sections, key = name.split(".")
+        place = options
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[key] = value
+    return options
+
+
+def layered(*layers: Mapping[str, Any]) -> Options:
+    """One dictionary of several with dotted keys, later ones first."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged |= layer
+    return nested(merged)
+
+
+def known_keys() -> dict[str, str]:
+    """Every dotted key of the configuration, with its description."""
+    return {name: description for name, _, description in _fields(Config)}
+
+
+def check_key(key: str) -> None:
+    """Refuse a key that there is not.
+
+    Raises:
+        ConfigError: Names the nearest ones.
+    """
+    known = known_keys()
+    if key in known:
+        return
+    near = difflib.get_close_matches(key, known, 4, 0.5) or [name for name in known if name.endswith(f".{key}")]
+    hint = f"did you mean {' or '.join(near)}?" if near else "`livecomp config` lists all"
+    raise ConfigError(f"there is no option {key!r}; {hint}")
+
+
+def parse_value(text: str) -> Any:  # noqa: ANN401  any TOML value
+    """A value as in TOML, where it is one, and a string where it is not, so that quotes are not needed."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def read_options(path: Path) -> dict[str, Any]:
+    """The options of a TOML file, with dotted keys; every one has been checked.
+
+    Raises:
+        ConfigError: It cannot be read, is no TOML, or an option is wrong; names file, key and line.
+    """
+    try:
+        text = path.read_text()
+        values = flat(tomllib.loads(text))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no valid TOML: {error}") from error
+    for key in values:
+        try:
+            check_key(key)
+        except ConfigError as error:
+            raise ConfigError(f"{path}{_line(text, key)}: {error}") from error
+    try:
+        Config.from_options(nested(values))
+    except ConfigError as error:
+        wrong = next((key for key in values if str(error).startswith(f"{key}:")), "")
+        raise ConfigError(f"{path}{_line(text, wrong)}: {error}") from error
+    return values
+
+
+def _line(text: str, key: str) -> str:
+    """Where a dotted key stands, as text to append to a file's name; empty when it is not found."""
+    section, _, name = key.rpartition(".")
+    inside = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[([^\]]+)\]", line):
+            inside = header[1].strip()
+        elif name and re.match(rf"\s*{re.escape(name)}\s*=", line) and inside == section:
+            return f", line {number}"
+    return ""
+
+
+def sample_toml() -> str:
+    """Every option with its description and default, commented out."""
+    lines = ["# Options of LiveComp. Remove the # of a line to change it; a running call follows at once."]
+    section = ""
+    for name, default, description in _fields(Config):
+        here, _, key = name.rpartition(".")
+        if here != section:
+            section = here
+            lines += ["", f"[{section}]"]
+        lines += textwrap.wrap(description, 110, initial_indent="# ", subsequent_indent="# ")
+        # null does not exist in TOML: an option without a default shows what a value looks like
+        lines.append(f"# {key} = {json.dumps(default) if default is not None else '...'}")
+    return "\n".join(lines) + "\n"
+
+
+def _fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any, str]]:
+    """Name, default and description of every option, those outside of sections first."""
+    sections: list[tuple[str, type[BaseModel]]] = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            sections.append((name, kind))
+        else:
+            yield f"{prefix}{name}", field.default, field.description or ""
+    for name, kind in sections:
+        yield from _fields(kind, f"{prefix}{name}.")
