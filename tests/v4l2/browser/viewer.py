@@ -5,10 +5,14 @@ No driver program is needed: the page fetches its commands from a small server h
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import queue
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -39,6 +43,7 @@ _FLAGS = (
     "--autoplay-policy=no-user-gesture-required",
 )
 _POLL_S = 1.0
+_PATIENCE_S = 5.0
 
 
 class ViewerError(Exception):
@@ -95,8 +100,7 @@ class Viewer:
         program = shutil.which(PROGRAM)
         if program is None:
             raise ViewerError(f"{PROGRAM} is not installed")
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._serving = threading.Thread(target=self._server.serve_forever, name="viewer-server")
         self._serving.start()
         self._profile = Path(tempfile.mkdtemp(prefix="livecomp-viewer-"))
@@ -107,18 +111,15 @@ class Viewer:
         width, height = self._size_wh
         query = urllib.parse.urlencode({"label": self._label, "width": width, "height": height})
         address = f"http://127.0.0.1:{self._server.server_port}/?{query}"
-        self._browser = subprocess.Popen([program, *flags, address], stdout=self._log, stderr=self._log)
+        # a session of its own: the program is a script, and many processes
+        command = [program, *flags, address]
+        self._browser = subprocess.Popen(command, stdout=self._log, stderr=self._log, start_new_session=True)
         return self
 
     def __exit__(self, *_: object) -> None:
         """End the browser and the server."""
         if self._browser is not None:
-            self._browser.terminate()
-            try:
-                self._browser.wait(10)
-            except subprocess.TimeoutExpired:
-                self._browser.kill()
-                self._browser.wait()
+            _end_group(self._browser)
         if self._server is not None and self._serving is not None:
             self._server.shutdown()
             self._serving.join()
@@ -212,6 +213,28 @@ def _seen_from_report(frame: dict[str, Any]) -> Seen:
     width, height = frame["size_wh"]
     is_torn = numbers[0] != numbers[1]
     return Seen(frame["time_s"], frame["kind"], numbers[0], is_torn, frame["room"], (width, height))
+
+
+def _end_group(leader: subprocess.Popen[bytes]) -> None:
+    """End a process and all it started: politely, and after some seconds not."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader.pid, signal.SIGTERM)
+        deadline = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < deadline:
+            leader.poll()
+            os.killpg(leader.pid, 0)
+            time.sleep(0.05)
+        os.killpg(leader.pid, signal.SIGKILL)
+    leader.wait()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A browser that ends leaves connections behind."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 def _handler(viewer: Viewer) -> type[BaseHTTPRequestHandler]:
