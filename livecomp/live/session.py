@@ -72,6 +72,7 @@ class LiveSession:
         source: Opened and closed here, again and again while it fails; frames carry monotonic time.
         sinks: The first is the virtual camera.
         watch: When given and `live.ondemand`, camera and networks sleep while nobody watches.
+        device: Names the virtual camera.
         build: Makes the stages of a configuration.
     """
 
@@ -82,10 +83,12 @@ class LiveSession:
         source: Source,
         sinks: Sequence[Sink],
         watch: Watch | None = None,
+        device: Callable[[], str] = lambda: "",
         build: Callable[[Config], Stages] = Config.build,
     ) -> None:
         self._config = config
         self._watch = watch
+        self._device = device
         self._build = build
         self._governor = Governor()
         self._timer = StageTimer()
@@ -177,7 +180,7 @@ class LiveSession:
             state=self._state(),
             detail=self._detail(),
             camera=self._capturer.camera,
-            device=live.device,
+            device=self._device(),
             size_wh=(live.width, live.height),
             fps=round(recent.fps, 1),
             latency_ms=(round(recent.p50_ms, 1), round(recent.p95_ms, 1)),
