@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-import livecomp
 from engine.machine import cpu_features, cpu_name, gpu_fingerprint
 
 __all__ = ["facts", "load_average", "machine_slug"]
@@ -21,7 +20,7 @@ _PACKAGES = ("av", "numba", "numpy", "onnxruntime", "opencv-python-headless", "o
 def facts() -> dict[str, str]:
     """Facts by name; what cannot be known is left out."""
     found = {
-        "livecomp": livecomp.__version__,
+        "livecomp": metadata.version("livecomp"),
         "commit": _commit(),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "processor": cpu_name(),
@@ -52,7 +51,7 @@ def machine_slug() -> str:
 
 def _commit() -> str:
     """The commit of a checkout, with a plus sign when files differ from it; empty for an installed package."""
-    folder = Path(livecomp.__file__).parents[1]
+    folder = Path(__file__).parents[2]
     if not (folder / ".git").exists():
         return ""
     describe = ["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
