@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import platform
+import sys
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 
 import engine
 from engine import EngineError
 from engine.machine import cpu_features, cpu_name
+from livecomp.capture.devices import CameraInfo, list_cameras
 from livecomp.compiled import cache_folder
 from livecomp.errors import LiveCompError
 from livecomp.models import list_models, model_path
+from livecomp.output.loopback import VirtualCameraInfo, list_virtual_cameras
 
 __all__ = ["EngineReport", "NetworkReport", "Report", "examine"]
 
@@ -22,6 +26,7 @@ _PACKAGES = (
     "onnxruntime",
     "opencv-python-headless",
     "openvino",
+    "pyvirtualcam",
     "tensorrt",
     "tensorrt-rtx-cu13",
 )
@@ -67,22 +72,28 @@ class Report:
         system: Facts by name: versions, processor, cores.
         engines: Every backend.
         networks: Every network.
+        cameras: Every camera.
+        virtual_cameras: Every device of v4l2loopback.
         advice: What to do next, one sentence each.
     """
 
     system: dict[str, str]
     engines: list[EngineReport]
     networks: list[NetworkReport]
+    cameras: list[CameraInfo]
+    virtual_cameras: list[VirtualCameraInfo]
     advice: list[str]
 
 
-def examine(*, measure: bool = True) -> Report:
+def examine(*, measure: bool = True, root: Path = Path("/")) -> Report:
     """Look at everything; never raises for something that is missing or broken.
 
     Args:
         measure: Find out which backend is fastest for each network, about a second each the first time.
+        root: Where dev, sys and proc are.
     """
-    advice: list[str] = []
+    cameras, virtual_cameras = list_cameras(root), list_virtual_cameras(root)
+    advice = _device_advice(cameras, virtual_cameras)
     networks = []
     for info in list_models():
         engines: list[str] = []
@@ -109,7 +120,17 @@ def examine(*, measure: bool = True) -> Report:
         advice.append("There is no private cache folder for compiled loops, so every start compiles them anew.")
     if not any(report.name == "openvino" and report.found for report in engines_found):
         advice.append("OpenVINO may run the networks faster: python -m pip install 'livecomp[openvino]'")
-    return Report(_system(), engines_found, networks, advice)
+    return Report(_system(), engines_found, networks, cameras, virtual_cameras, advice)
+
+
+def _device_advice(cameras: list[CameraInfo], virtual_cameras: list[VirtualCameraInfo]) -> list[str]:
+    advice = [f"{camera.name}: {camera.trouble}" for camera in cameras if camera.trouble]
+    if not cameras:
+        advice.append("There is no camera; `livecomp run --camera FILE` plays a video in its place.")
+    advice += [f"{device.label} ({device.path}): {fault}" for device in virtual_cameras for fault in device.faults]
+    if not virtual_cameras and sys.platform.startswith("linux"):
+        advice.append("There is no virtual camera; run: livecomp setup v4l2loopback")
+    return advice
 
 
 def _system() -> dict[str, str]:

@@ -6,10 +6,10 @@ Exit codes: 0 done; 1 unexpected error; 2 wrong usage; 3 input, 4 output, 5 a fr
 
 from __future__ import annotations
 
-from livecomp.cli import files, info, setup
+from livecomp.cli import files, info, live, setup
 from livecomp.cli.common import app, main
 
 __all__ = ["app", "main"]
 
 # a name imported for its commands alone is used by nobody else
-_COMMANDS = (files, info, setup)
+_COMMANDS = (files, info, live, setup)

@@ -44,6 +44,16 @@ stderr = Console(stderr=True)
 stdout = Console()
 
 
+class _ConsoleHandler(logging.Handler):
+    """Writes above a progress bar or status line, not into it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            stderr.print(self.format(record), markup=False, highlight=False, soft_wrap=True)
+        except OSError:  # a full disk or a closed terminal must not end a call
+            self.handleError(record)
+
+
 class OnMiss(StrEnum):
     """What happens to a frame without a valid matte."""
 
@@ -82,7 +92,7 @@ def _common(
     ] = False,
 ) -> None:
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(level=level, format="livecomp: %(levelname)s: %(message)s")
+    logging.basicConfig(level=level, format="livecomp: %(levelname)s: %(message)s", handlers=[_ConsoleHandler()])
 
 
 Background = Annotated[

@@ -1,16 +1,23 @@
-"""Commands that look and change nothing: models, doctor."""
+"""Commands that look and change nothing: models, devices, doctor."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from typing import Annotated
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from livecomp.cli.common import app, stdout
+
+if TYPE_CHECKING:
+    from livecomp.capture.devices import CameraInfo
+    from livecomp.capture.negotiate import Mode
+    from livecomp.output.loopback import VirtualCameraInfo
 
 __all__: list[str] = []
 
@@ -39,6 +46,52 @@ def models(
 
 
 @app.command()
+def devices(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """List cameras with what they can, and virtual cameras with what is wrong with them."""
+    from livecomp.capture.devices import list_cameras
+    from livecomp.output.loopback import list_virtual_cameras
+
+    cameras, virtual_cameras = list_cameras(), list_virtual_cameras()
+    if as_json:
+        report = {
+            "cameras": [asdict(camera) for camera in cameras],
+            "virtual_cameras": [asdict(device) for device in virtual_cameras],
+        }
+        typer.echo(json.dumps(report, indent=2, default=float))  # rates are fractions
+        return
+    _print_devices(cameras, virtual_cameras)
+
+
+def _print_devices(cameras: Sequence[CameraInfo], virtual_cameras: Sequence[VirtualCameraInfo]) -> None:
+    if not cameras:
+        stdout.print("no camera")
+    for camera in cameras:
+        facts = ", ".join(part for part in (camera.path, camera.stable_id) if part)
+        stdout.print(f"camera {camera.name} ({facts})", markup=False, highlight=False, soft_wrap=True)
+        for fourcc, modes in groupby(camera.modes, key=lambda mode: mode.fourcc):
+            sizes = ", ".join(_mode(mode) for mode in modes)
+            stdout.print(f"  {fourcc} {sizes}".rstrip(), markup=False, highlight=False, soft_wrap=True)
+        if camera.trouble:
+            stdout.print(f"  {camera.trouble}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if not virtual_cameras:
+        stdout.print("no virtual camera")
+    for device in virtual_cameras:
+        version = f", v4l2loopback {device.driver_version}" if device.driver_version else ""
+        state = f"written to by {device.producer}" if device.producer else "free" if device.is_free else "not usable"
+        line = f"virtual camera {device.label} ({device.path}{version}): {state}"
+        stdout.print(line, markup=False, highlight=False, soft_wrap=True)
+        for fault in device.faults:
+            stdout.print(f"  {fault}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def _mode(mode: Mode) -> str:
+    width, height = mode.size_wh
+    return f"{width}x{height}@{float(max(mode.fps)):g}" if mode.fps else f"{width}x{height}"
+
+
+@app.command()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     measure: Annotated[bool, typer.Option("--measure/--no-measure", help="Find the fastest backend for each.")] = True,
@@ -48,7 +101,7 @@ def doctor(
 
     report = examine(measure=measure)
     if as_json:
-        typer.echo(json.dumps(asdict(report), indent=2))
+        typer.echo(json.dumps(asdict(report), indent=2, default=float))  # rates are fractions
         return
     for name, fact in report.system.items():
         stdout.print(f"{name}: {fact}", markup=False, highlight=False, soft_wrap=True)
@@ -67,5 +120,9 @@ def doctor(
             if backend_name in missing:
                 continue
             stdout.print(f"{network.name}: not {backend_name}: {reason}", markup=False, highlight=False, soft_wrap=True)
+    _print_devices(
+        [replace(camera, trouble="") for camera in report.cameras],
+        [replace(device, faults=()) for device in report.virtual_cameras],
+    )
     for sentence in report.advice:
         stdout.print(sentence, style="yellow", markup=False, soft_wrap=True)

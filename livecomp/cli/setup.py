@@ -1,4 +1,4 @@
-"""Commands that install what cannot ship with LiveComp."""
+"""Commands that install what does not come with LiveComp, and set the system up."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from livecomp.cli.common import app, stdout
+from livecomp.cli.common import app, stderr, stdout
 
 __all__ = ["setup_app"]
 
-setup_app = typer.Typer(help="Install what cannot ship with LiveComp.", no_args_is_help=True)
+setup_app = typer.Typer(help="Install what does not come with LiveComp, and set the system up.", no_args_is_help=True)
 app.add_typer(setup_app, name="setup")
 
 
@@ -28,3 +28,38 @@ def setup_rvm(
         accept_licence = typer.confirm("Do you accept this licence?")
     path = install_rvm(accept_licence=accept_licence)
     stdout.print(f"installed {path}; use it with --segmenter rvm", soft_wrap=True)
+
+
+@setup_app.command("v4l2loopback")
+def setup_v4l2loopback(
+    run: Annotated[bool | None, typer.Option("--run/--print", help="Do not ask whether to run the commands.")] = None,
+) -> None:
+    """Print the commands that give this Linux a virtual camera, and run them with your consent (they use sudo)."""
+    from livecomp.install import loopback_plan, run_plan
+
+    plan = loopback_plan()
+    stdout.print(f"# {plan.system}", markup=False, highlight=False)
+    purpose = ""
+    for step in plan.steps:
+        if step.purpose != purpose:
+            purpose = step.purpose
+            stdout.print(f"# {purpose}", markup=False, highlight=False)
+        stdout.print(step.command, markup=False, highlight=False, soft_wrap=True)
+    for note in plan.notes:
+        stderr.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if run is None:
+        run = stdout.is_terminal and typer.confirm("Run these commands now?", default=False)
+    if run:
+        run_plan(plan.steps, lambda line: stderr.print(line, markup=False, highlight=False, soft_wrap=True))
+        stderr.print("the virtual camera is there; `livecomp devices` shows it")
+
+
+@setup_app.command("systemd")
+def setup_systemd() -> None:
+    """Write a systemd user unit that starts `livecomp run` with your session, with the options of your config file."""
+    from livecomp.install import write_user_unit
+
+    target, commands = write_user_unit()
+    stdout.print(f"wrote {target}; go on with:", markup=False, highlight=False, soft_wrap=True)
+    for command in commands:
+        stdout.print(command, markup=False, highlight=False, soft_wrap=True)

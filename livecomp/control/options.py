@@ -16,7 +16,20 @@ from pydantic import BaseModel
 from livecomp.config import Config
 from livecomp.errors import ConfigError
 
-__all__ = ["check_key", "flat", "known_keys", "layered", "nested", "parse_value", "read_options", "sample_toml"]
+__all__ = [
+    "absolute",
+    "check_key",
+    "flat",
+    "is_file_option",
+    "known_keys",
+    "layered",
+    "nested",
+    "parse_value",
+    "read_options",
+    "sample_toml",
+]
+
+_FILE_OPTIONS = ("background.source", "live.camera", "live.slate", "segment.model_file")
 
 Options = dict[str, Any]
 
@@ -80,8 +93,24 @@ def parse_value(text: str) -> Any:  # noqa: ANN401  any TOML value
         return text
 
 
+def is_file_option(key: str) -> bool:
+    """Whether an option may name a file."""
+    return key in _FILE_OPTIONS
+
+
+def absolute(spec: str, folder: Path) -> str:
+    """A file's full path, since a call may run elsewhere; names and colours stay as they are.
+
+    Args:
+        spec: What was typed; "~" is the home folder.
+        folder: Where relative paths begin.
+    """
+    path = folder / Path(spec).expanduser()
+    return str(path) if path.exists() else spec
+
+
 def read_options(path: Path) -> dict[str, Any]:
-    """The options of a TOML file, with dotted keys; every one has been checked.
+    """The options of a TOML file, with dotted keys; every one has been checked. Paths begin at the file's folder.
 
     Raises:
         ConfigError: It cannot be read, is no TOML, or an option is wrong; names file, key and line.
@@ -103,7 +132,8 @@ def read_options(path: Path) -> dict[str, Any]:
     except ConfigError as error:
         wrong = next((key for key in values if str(error).startswith(f"{key}:")), "")
         raise ConfigError(f"{path}{_line(text, wrong)}: {error}") from error
-    return values
+    folder = path.absolute().parent
+    return {key: absolute(str(value), folder) if is_file_option(key) else value for key, value in values.items()}
 
 
 def _line(text: str, key: str) -> str:

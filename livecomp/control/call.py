@@ -1,0 +1,154 @@
+"""Everything of a call put together: camera, virtual camera, page, socket, configuration file and signals."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import platformdirs
+
+from livecomp.capture.registry import open_camera
+from livecomp.config import Config
+from livecomp.control.options import layered, read_options
+from livecomp.control.place import default_socket
+from livecomp.control.preview import PreviewServer, PreviewSink
+from livecomp.control.server import ControlServer
+from livecomp.control.steering import Steering
+from livecomp.control.watch import FileWatcher
+from livecomp.errors import ConfigError
+from livecomp.live.session import LiveSession
+from livecomp.output import Sink
+from livecomp.output.viewers import ViewerWatch
+from livecomp.output.virtual import VirtualCameraSink
+
+__all__ = ["CallOptions", "default_config_file", "run_call"]
+
+log = logging.getLogger(__name__)
+
+_TICK_S = 0.5
+
+
+def default_config_file() -> Path:
+    """``$XDG_CONFIG_HOME/livecomp/config.toml``, or where the system keeps such files."""
+    return platformdirs.user_config_path("livecomp", appauthor=False) / "config.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """How a call is run.
+
+    Args:
+        given: Options of the command line, dotted keys; they win over the file.
+        file: Configuration file; None for the usual one, which need not exist.
+        virtual_camera: Whether the call goes to a virtual camera.
+        preview: Whether there is a page.
+        port: Of the page; 0 takes a free one.
+        socket: Of the control socket; None for the usual place.
+    """
+
+    given: Mapping[str, Any]
+    file: Path | None = None
+    virtual_camera: bool = True
+    preview: bool = False
+    port: int = 0
+    socket: Path | None = None
+
+
+def run_call(
+    options: CallOptions,
+    *,
+    started: Callable[[Steering, str], None] = lambda steering, address: None,
+    tick: Callable[[Steering], None] = lambda steering: None,
+) -> None:
+    """Run a call until SIGINT or SIGTERM, or until it is asked to stop. A second signal ends the process at once.
+
+    Args:
+        options: How.
+        started: Called once when the call runs, with the page's address, or "".
+        tick: Called twice a second.
+
+    Raises:
+        LiveCompError: It cannot begin.
+    """
+    file = options.file or default_config_file()
+    if options.file is not None and not options.file.is_file():
+        raise ConfigError(
+            f"there is no configuration file {options.file}; `livecomp config > {options.file}` makes one"
+        )
+    found = read_options(file) if file.is_file() else {}
+    config = Config.from_options(layered(found, options.given))
+    live = config.live
+    size_wh, fps = (live.width, live.height), Fraction(live.fps).limit_denominator(1001)
+    page = PreviewSink() if options.preview else None
+    camera = VirtualCameraSink(live.device, size_wh=size_wh, fps=fps) if options.virtual_camera else None
+    sinks: list[Sink] = [sink for sink in (camera, page) if sink is not None]
+    watch = None if camera is None else ViewerWatch(lambda: _viewers(camera, page))
+    session = LiveSession(
+        config,
+        source=open_camera(live.camera, size_wh=size_wh, fps=fps),
+        sinks=sinks,
+        watch=watch,
+        device=lambda: "preview" if camera is None else f"{camera.label} ({camera.device})",
+    )
+    stop = threading.Event()
+    steering = Steering(session, file_options=found, given_options=options.given, request_stop=stop.set)
+    with ExitStack() as parts:
+        server = ControlServer(options.socket or default_socket(), steering.answer)
+        server.start()
+        parts.callback(server.stop)
+        watcher = FileWatcher(file, steering.reload)
+        with _signals(stop, lambda: steering.reload(file)):
+            parts.callback(session.stop)
+            session.start()
+            watcher.start()
+            parts.callback(watcher.stop)
+            address = ""
+            if page is not None:
+                serving = PreviewServer(page, steering.answer, port=options.port)
+                serving.start()
+                parts.callback(serving.stop)
+                address = serving.address
+            started(steering, address)
+            while not stop.wait(_TICK_S):
+                tick(steering)
+            parts.close()
+
+
+def _viewers(camera: VirtualCameraSink, page: PreviewSink | None) -> int | None:
+    if page is not None and page.viewers:
+        return page.viewers
+    return camera.viewers()
+
+
+@contextmanager
+def _signals(stop: threading.Event, reload: Callable[[], None]) -> Iterator[None]:
+    """SIGINT and SIGTERM stop, and have their usual effect when they come again; SIGHUP reloads."""
+
+    def on_stop(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        for known in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(known, signal.SIG_DFL)
+
+    def on_reload(number: int, frame: FrameType | None) -> None:
+        # a signal comes in the middle of anything, with locks held: reload elsewhere
+        threading.Thread(target=reload, name="livecomp-reload", daemon=True).start()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with ExitStack() as handlers:
+        wanted: list[tuple[str, Callable[[int, FrameType | None], None]]]
+        wanted = [("SIGINT", on_stop), ("SIGTERM", on_stop), ("SIGHUP", on_reload)]
+        for name, handler in wanted:
+            if hasattr(signal, name):  # there is no SIGHUP on Windows
+                number = getattr(signal, name)
+                handlers.callback(signal.signal, number, signal.signal(number, handler))
+        yield

@@ -1,0 +1,257 @@
+"""The composite in a browser: a page of this machine alone, behind a secret in its address.
+
+The page shows the picture, what the call says of itself, and sliders. Nothing is encoded while nobody looks.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from typing import Any
+
+import cv2
+
+from livecomp.errors import OutputError
+from livecomp.frame import Composite
+from livecomp.output.check import check_composite
+
+__all__ = ["PreviewServer", "PreviewSink"]
+
+log = logging.getLogger(__name__)
+
+_QUALITY = 82
+_LONGEST_INTERVAL_S = 1.0
+_LONGEST_REQUEST = 1 << 16
+_BOUNDARY = "livecomp-frame"
+
+
+class PreviewSink:
+    """Holds the newest composite for whoever looks."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._newest: Composite | None = None
+        self._number = 0
+        self._viewers = 0
+        self._is_open = False
+
+    @property
+    def viewers(self) -> int:
+        """How many look now."""
+        return self._viewers
+
+    def open(self) -> None:
+        """See `Sink.open`."""
+        self._is_open = True
+
+    def write(self, composite: Composite) -> None:
+        """See `Sink.write`."""
+        check_composite(composite, None)
+        with self._condition:
+            self._newest = composite
+            self._number += 1
+            self._condition.notify_all()
+
+    def close(self) -> None:
+        """See `Sink.close`; ends all streams."""
+        with self._condition:
+            self._is_open = False
+            self._newest = None
+            self._condition.notify_all()
+
+    def abort(self) -> None:
+        """See `Sink.abort`."""
+        self.close()
+
+    def watch(self, send: Callable[[bytes], None]) -> None:
+        """Send JPEG pictures, the newest each time, until the sink closes or `send` raises.
+
+        Args:
+            send: Takes one picture; how long it takes decides how many are encoded.
+        """
+        seen = -1
+        with self._condition:
+            self._viewers += 1
+        try:
+            while True:
+                with self._condition:
+                    # a slate that is written seldom is sent again, so that a closed page is noticed
+                    if self._number == seen and self._is_open:
+                        self._condition.wait(_LONGEST_INTERVAL_S)
+                    newest, seen = self._newest, self._number
+                    if not self._is_open:
+                        return
+                if newest is not None:
+                    send(_jpeg(newest))
+        finally:
+            with self._condition:
+                self._viewers -= 1
+
+
+def _jpeg(composite: Composite) -> bytes:
+    bgr = cv2.cvtColor(composite.rgb, cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    if not done:
+        raise OutputError("the preview cannot be encoded")
+    return data.tobytes()
+
+
+class PreviewServer:
+    """Serves the page.
+
+    Args:
+        sink: Gives the pictures.
+        answer: Answers the page's requests, as `Steering.answer` does.
+        port: 0 takes a free one.
+    """
+
+    def __init__(self, sink: PreviewSink, answer: Callable[[object], dict[str, Any]], *, port: int = 0) -> None:
+        self._sink = sink
+        self._answer = answer
+        self._port = port
+        self._token = secrets.token_urlsafe(16)
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def address(self) -> str:
+        """Of the page, with its secret.
+
+        Raises:
+            OutputError: The server does not run.
+        """
+        if self._server is None:
+            raise OutputError("the preview does not run")
+        return f"http://127.0.0.1:{self._server.server_port}/{self._token}/"
+
+    def start(self) -> None:
+        """Begin to serve.
+
+        Raises:
+            OutputError: The port is taken.
+        """
+        try:
+            self._server = _Server(("127.0.0.1", self._port), _Handler)
+        except OSError as error:
+            raise OutputError(f"the preview cannot have port {self._port}: {error.strerror}; name another") from error
+        self._server.sink, self._server.answer, self._server.token = self._sink, self._answer, self._token
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, name="livecomp-preview", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End all connections; harmless when repeated."""
+        if self._server is None or self._thread is None:
+            return
+        self._sink.close()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        self._server = None
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    sink: PreviewSink
+    answer: Callable[[object], dict[str, Any]]
+    token: str
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    server_version = "LiveComp"
+    sys_version = ""
+    timeout = 10
+
+    def do_GET(self) -> None:
+        match self._place():
+            case "":
+                self._page()
+            case "stream":
+                self._stream()
+            case "status":
+                self._json(self.server.answer({"do": "status"}))
+            case None:
+                return
+            case _:
+                self.send_error(HTTPStatus.NOT_FOUND)
+
+    def do_POST(self) -> None:
+        place = self._place()
+        if place is None:
+            return
+        origin = self.headers.get("Origin")
+        if origin not in (None, f"http://{self.headers.get('Host')}"):
+            self.send_error(HTTPStatus.FORBIDDEN, "asked by another page")
+            return
+        length = self.headers.get("Content-Length", "")
+        is_json = self.headers.get_content_type() == "application/json"
+        if place != "ask" or not is_json or not length.isdecimal() or int(length) > _LONGEST_REQUEST:
+            self.send_error(HTTPStatus.BAD_REQUEST)
+            return
+        try:
+            request = json.loads(self.rfile.read(int(length)))
+        except ValueError:
+            self.send_error(HTTPStatus.BAD_REQUEST, "no JSON")
+            return
+        self._json(self.server.answer(request))
+
+    def _place(self) -> str | None:
+        """What is asked for, below the secret; None when the request was refused."""
+        host = self.headers.get("Host", "")
+        if host not in (f"127.0.0.1:{self.server.server_port}", f"localhost:{self.server.server_port}"):
+            self.send_error(HTTPStatus.FORBIDDEN, "another host name")
+            return None
+        _, token, *rest = [*self.path.split("?")[0].split("/", 2), "", ""]
+        if not secrets.compare_digest(token.encode(), self.server.token.encode()):
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return None
+        return rest[0]
+
+    def _page(self) -> None:
+        nonce = secrets.token_urlsafe(12)
+        page = files("livecomp").joinpath("assets/preview.html").read_text("utf-8").replace("@NONCE@", nonce)
+        self._head("text/html; charset=utf-8", len(page.encode()), nonce)
+        self.wfile.write(page.encode())
+
+    def _json(self, value: dict[str, Any]) -> None:
+        data = json.dumps(value).encode()
+        self._head("application/json", len(data))
+        self.wfile.write(data)
+
+    def _stream(self) -> None:
+        self.close_connection = True
+        self._head(f"multipart/x-mixed-replace; boundary={_BOUNDARY}", None)
+
+        def send(jpeg: bytes) -> None:
+            head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+            self.wfile.write(head.encode() + jpeg + b"\r\n")
+
+        try:
+            self.server.sink.watch(send)
+        except OSError:
+            log.debug("a preview was closed")
+
+    def _head(self, kind: str, length: int | None, nonce: str = "") -> None:
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", kind)
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Referrer-Policy", "no-referrer")
+        inline = f"'nonce-{nonce}'" if nonce else "'none'"
+        policy = f"default-src 'none'; img-src 'self'; connect-src 'self'; script-src {inline}; style-src {inline}"
+        self.send_header("Content-Security-Policy", f"{policy}; frame-ancestors 'none'; base-uri 'none'")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class's name
+        log.debug(format, *args)
