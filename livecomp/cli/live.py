@@ -51,6 +51,7 @@ ConfigFile = Annotated[
 ]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Of the preview page; 0 takes a free one.")]
 Socket = Annotated[Path | None, typer.Option("--socket", help="Of `livecomp ctl`, when there are several calls.")]
+Root = Annotated[Path, typer.Option("--root", hidden=True, help="Where dev, sys and proc are.")]
 
 
 @app.command()
@@ -80,6 +81,7 @@ def run(
     port: Port = 0,
     config: ConfigFile = None,
     socket: Socket = None,
+    root: Root = Path("/"),
 ) -> None:
     """Be in another scene in a call: the webcam goes in, and programs see you in the scene as the camera "LiveComp".
 
@@ -104,7 +106,7 @@ def run(
         slate=slate,
         ondemand=ondemand,
     )
-    _run(given, config, socket, virtual_camera=True, preview=preview, port=port)
+    _run(given, file=config, preview=preview, port=port, socket=socket, root=root)
 
 
 @app.command()
@@ -137,7 +139,7 @@ def preview(
         backend=backend,
         key_color=key_color,
     )
-    _run(given, config, socket, virtual_camera=False, preview=True, port=port)
+    _run(given, file=config, virtual_camera=False, preview=True, port=port, socket=socket)
 
 
 _KEYS = {
@@ -159,24 +161,16 @@ def _options(**given: object) -> dict[str, Any]:
     return {key: value for name, value in values.items() for key in _KEYS.get(name, (f"live.{name}",))}
 
 
-def _run(
-    given: Mapping[str, Any],
-    config: Path | None,
-    socket: Path | None,
-    *,
-    virtual_camera: bool,
-    preview: bool,
-    port: int,
-) -> None:
+def _run(given: Mapping[str, Any], **how: Any) -> None:  # noqa: ANN401  fields of CallOptions
     from livecomp.control.call import CallOptions, run_call
     from livecomp.control.steering import Steering
 
-    options = CallOptions(given, config, virtual_camera=virtual_camera, preview=preview, port=port, socket=socket)
+    options = CallOptions(given, **how)
     with _status_line() as show:
 
         def started(steering: Steering, address: str) -> None:
             status = steering.status()
-            target = f" to {status['device']}" if virtual_camera else ""
+            target = f" to {status['device']}" if options.virtual_camera else ""
             stderr.print(f"the call runs{target}; Ctrl-C ends it", highlight=False, soft_wrap=True)
             if address:
                 stdout.print(address, highlight=False, soft_wrap=True)

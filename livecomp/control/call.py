@@ -52,6 +52,7 @@ class CallOptions:
         preview: Whether there is a page.
         port: Of the page; 0 takes a free one.
         socket: Of the control socket; None for the usual place.
+        root: Where dev, sys and proc are.
     """
 
     given: Mapping[str, Any]
@@ -60,6 +61,7 @@ class CallOptions:
     preview: bool = False
     port: int = 0
     socket: Path | None = None
+    root: Path = Path("/")
 
 
 def run_call(
@@ -88,12 +90,14 @@ def run_call(
     live = config.live
     size_wh, fps = (live.width, live.height), Fraction(live.fps).limit_denominator(1001)
     page = PreviewSink() if options.preview else None
-    camera = VirtualCameraSink(live.device, size_wh=size_wh, fps=fps) if options.virtual_camera else None
+    camera = None
+    if options.virtual_camera:
+        camera = VirtualCameraSink(live.device, size_wh=size_wh, fps=fps, root=options.root)
     sinks: list[Sink] = [sink for sink in (camera, page) if sink is not None]
     watch = None if camera is None else ViewerWatch(lambda: _viewers(camera, page))
     session = LiveSession(
         config,
-        source=open_camera(live.camera, size_wh=size_wh, fps=fps),
+        source=open_camera(live.camera, size_wh=size_wh, fps=fps, root=options.root),
         sinks=sinks,
         watch=watch,
         device=lambda: "preview" if camera is None else f"{camera.label} ({camera.device})",
