@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from typing import Annotated
 
@@ -27,6 +27,7 @@ __all__ = [
     "Yes",
     "app",
     "main",
+    "say",
     "show_progress",
     "stderr",
     "stdout",
@@ -44,14 +45,17 @@ stderr = Console(stderr=True)
 stdout = Console()
 
 
+def say(text: str, style: str = "") -> None:
+    """Print a line for the user beside the results; a full disk or a closed terminal is no reason to end a call."""
+    with suppress(OSError):
+        stderr.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
 class _ConsoleHandler(logging.Handler):
     """Writes above a progress bar or status line, not into it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
-            stderr.print(self.format(record), markup=False, highlight=False, soft_wrap=True)
-        except OSError:  # a full disk or a closed terminal must not end a call
-            self.handleError(record)
+        say(self.format(record))
 
 
 class OnMiss(StrEnum):
@@ -74,7 +78,7 @@ def main() -> None:
     try:
         app()
     except LiveCompError as error:
-        stderr.print(f"livecomp: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        say(f"livecomp: {error}", "red")
         raise SystemExit(error.exit_code) from None
 
 

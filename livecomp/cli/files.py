@@ -20,8 +20,8 @@ from livecomp.cli.common import (
     Strength,
     Yes,
     app,
+    say,
     show_progress,
-    stderr,
     stdout,
 )
 from livecomp.errors import ConfigError, LiveCompError
@@ -205,7 +205,7 @@ def _summarise(report: Any, output: Path, timings: Path | None) -> None:  # noqa
     rate = report.frames / report.seconds if report.seconds else 0.0
     stdout.print(f"{output}: {report.frames} frames in {report.seconds:.1f} s, {rate:.1f} frames/s", soft_wrap=True)
     if report.slates:
-        stderr.print(f"{report.slates} of {report.frames} frames had no valid matte and became slates", style="yellow")
+        say(f"{report.slates} of {report.frames} frames had no valid matte and became slates", "yellow")
     if timings is not None and str(timings) != "-":
         payload = {"frames": report.frames, "seconds": report.seconds, "stages": [asdict(row) for row in report.stages]}
         timings.write_text(json.dumps(payload, indent=2) + "\n")
@@ -223,6 +223,6 @@ def _summarise(report: Any, output: Path, timings: Path | None) -> None:  # noqa
 def report_failed(failed: list[tuple[Path, LiveCompError]]) -> None:
     """Name the pictures of a folder that could not be processed, and leave with the first one's exit code."""
     for path, error in failed:
-        stderr.print(f"livecomp: {path}: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        say(f"livecomp: {path}: {error}", "red")
     if failed:
         raise typer.Exit(failed[0][1].exit_code)

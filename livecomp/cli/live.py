@@ -20,6 +20,7 @@ from livecomp.cli.common import (
     ShadingStrength,
     Strength,
     app,
+    say,
     stderr,
     stdout,
 )
@@ -171,8 +172,9 @@ def _run(given: Mapping[str, Any], **how: Any) -> None:  # noqa: ANN401  fields 
         def started(steering: Steering, address: str) -> None:
             status = steering.status()
             target = f" to {status['device']}" if options.virtual_camera else ""
-            stderr.print(f"the call runs{target}; Ctrl-C ends it", highlight=False, soft_wrap=True)
+            say(f"the call runs{target}; Ctrl-C ends it")
             if address:
+                say("the page is for this machine alone, and its address is a secret:")
                 stdout.print(address, highlight=False, soft_wrap=True)
 
         run_call(options, started=started, tick=lambda steering: show(steering.status()))
@@ -191,7 +193,7 @@ def _status_line() -> Iterator[Callable[[Mapping[str, Any]], None]]:
         nonlocal seen
         state = ": ".join(part for part in (status["state"], status["detail"]) if part)
         if state != seen:
-            stderr.print(state, markup=False, highlight=False, soft_wrap=True)
+            say(state)
             seen = state
 
     yield show

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from livecomp.cli.common import app, stderr, stdout
+from livecomp.cli.common import app, say, stdout
 
 __all__ = ["setup_app"]
 
@@ -46,12 +46,12 @@ def setup_v4l2loopback(
             stdout.print(f"# {purpose}", markup=False, highlight=False)
         stdout.print(step.command, markup=False, highlight=False, soft_wrap=True)
     for note in plan.notes:
-        stderr.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        say(note, "yellow")
     if run is None:
         run = stdout.is_terminal and typer.confirm("Run these commands now?", default=False)
     if run:
-        run_plan(plan.steps, lambda line: stderr.print(line, markup=False, highlight=False, soft_wrap=True))
-        stderr.print("the virtual camera is there; `livecomp devices` shows it")
+        run_plan(plan.steps, say)
+        say("the virtual camera is there; `livecomp devices` shows it")
 
 
 @setup_app.command("systemd")

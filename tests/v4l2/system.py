@@ -144,10 +144,15 @@ class Call:
         self.wait_until(lambda: "the call runs" in self.said, within_s, "starting")
         self.wait_until(lambda: self._system.status()["state"] == "live", within_s, "a composite")
 
+    def wait_until_ended(self, within_s: float = 15.0) -> None:
+        """Wait for its end, which has to be a good one."""
+        assert self._process is not None
+        code = self._process.wait(within_s)
+        assert code == 0, f"exit status {code}: {self.said}"
+
     def end(self, by: signal.Signals = signal.SIGINT, within_s: float = 15.0) -> str:
         """Send a signal and wait for the end, which has to be a good one; returns all it printed."""
         assert self._process is not None
         self._process.send_signal(by)
-        code = self._process.wait(within_s)
-        assert code == 0, f"exit status {code}: {self.said}"
+        self.wait_until_ended(within_s)
         return self.said
