@@ -12,6 +12,8 @@ from livecomp.frame import Frame
 
 __all__ = ["LoopedSource"]
 
+_PATIENCE_NS = 30_000_000
+
 
 class LoopedSource:
     """Plays another source at its own pace, and from the beginning after its end; a picture is repeated.
@@ -50,8 +52,14 @@ class LoopedSource:
             InputError: The source has no frame at all, or cannot be decoded.
         """
         frame = self._next()
-        if (wait_ns := self._due_ns - time.monotonic_ns()) > 0:
-            time.sleep(wait_ns / 1e9)
+        late_ns = time.monotonic_ns() - self._due_ns
+        if late_ns < 0:
+            time.sleep(-late_ns / 1e9)
+        elif late_ns > _PATIENCE_NS:
+            # a camera does not wait for its reader: what comes now is now
+            self._due_ns += late_ns
+            if self._shift_ns is not None:
+                self._shift_ns += late_ns
         return Frame(frame.rgb, self._due_ns)
 
     def close(self) -> None:

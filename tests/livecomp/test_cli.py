@@ -17,10 +17,16 @@ from livecomp.media.image import read_image, write_image
 def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "livecomp", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "200"}
+    # not the configuration of who runs the tests, nor their calls
+    environment |= {"XDG_CONFIG_HOME": "/nonexistent", "XDG_RUNTIME_DIR": environment["XDG_CACHE_HOME"]}
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
 
 
-@pytest.mark.parametrize("command", [[], ["process"], ["harmonize"], ["demo"], ["models"], ["setup"], ["setup", "rvm"]])
+COMMANDS = ["", "process", "harmonize", "demo", "models", "devices", "doctor", "run", "preview", "config"]
+COMMANDS += ["ctl", "ctl status", "ctl set", "setup", "setup rvm", "setup v4l2loopback", "setup systemd"]
+
+
+@pytest.mark.parametrize("command", [command.split() for command in COMMANDS])
 def test_help_reads_well(command: list[str]) -> None:
     result = run(*command, "--help")
     assert result.returncode == 0
@@ -40,6 +46,27 @@ def test_models_lists_hashes_and_licences() -> None:
     assert entries["rvm"]["install"] == "livecomp setup rvm"
 
 
+def test_devices_are_listed_for_people_and_for_programs() -> None:
+    assert "virtual camera" in run("devices").stdout
+    found = json.loads(run("devices", "--json").stdout)
+    assert set(found) == {"cameras", "virtual_cameras"}
+
+
+def test_the_configuration_file_is_printed_and_accepted(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(run("config").stdout)
+    result = run("run", "-i", "demo", "-o", "/dev/video999", "--config", tmp_path / "config.toml")
+    assert "config" not in result.stderr
+    assert result.returncode == 4
+    assert run("config", "--path").stdout.strip() == "/nonexistent/livecomp/config.toml"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="v4l2loopback is Linux's")
+def test_setup_prints_commands_and_runs_none_unasked() -> None:
+    result = run("setup", "v4l2loopback")
+    assert result.returncode == 0
+    assert "sudo modprobe v4l2loopback" in result.stdout
+
+
 ERRORS = {
     "no input": (["process", "missing.mp4", "-b", "white", "-o", "out.mp4"], 3, "no file missing.mp4"),
     "no background": (["process", "demo", "-b", "missing.jpg", "-o", "out.mp4"], 8, "no background"),
@@ -47,6 +74,12 @@ ERRORS = {
     "unknown model": (["process", "demo", "-b", "white", "-o", "out.mp4", "--model", "magic"], 8, "known are"),
     "half a command": (["harmonize", "a.png"], 8, "COMPOSITE MASK -o OUT"),
     "out of range": (["process", "demo", "-b", "white", "-o", "out.mp4", "--strength", "2"], 2, "strength"),
+    "no config": (["run", "--config", "missing.toml"], 8, "livecomp config > missing.toml"),
+    "bad option": (["run", "--fps", "1000"], 8, "live.fps"),
+    "no virtual camera": (["run", "-i", "demo", "-o", "/dev/video999"], 4, "setup v4l2loopback"),
+    "no scene": (["preview", "-i", "demo", "-b", "missing.jpg"], 8, "no background"),
+    "no call": (["ctl", "freeze"], 3, "no call is running"),
+    "no value": (["ctl", "set", "fps"], 8, "KEY=VALUE"),
     "licence": (["setup", "rvm"], 1, ""),
 }
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -53,3 +54,17 @@ def test_a_call_takes_a_camera_or_what_plays_in_its_place(tmp_path: Path) -> Non
         assert isinstance(open_camera(spec, size_wh=(64, 48), fps=30), LoopedSource)
     for spec in ("auto", "0", "Front Camera", "/dev/video0"):
         assert isinstance(open_camera(spec, size_wh=(64, 48), fps=30), CameraSource)
+
+
+def test_a_video_in_place_of_a_camera_is_never_late() -> None:
+    source = open_camera("synthetic", size_wh=(64, 48), fps=30)
+    source.open()
+    source.read()
+    time.sleep(0.5)  # nobody reads
+    frame = source.read()
+    assert frame is not None
+    assert time.monotonic_ns() - frame.pts_ns < 100_000_000
+    following = source.read()
+    assert following is not None
+    assert following.pts_ns > frame.pts_ns
+    source.close()

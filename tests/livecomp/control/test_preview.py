@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+import pytest
+
+from livecomp.control.preview import PreviewServer, PreviewSink
+from livecomp.errors import OutputError
+from livecomp.frame import Composite, freeze
+from tests.livecomp.live.fakes import eventually
+
+RED = (200, 40, 30)
+
+
+def picture(rgb: tuple[int, int, int] = RED) -> Composite:
+    return Composite(freeze(np.full((48, 64, 3), rgb, np.uint8)), time.monotonic_ns())
+
+
+@dataclass
+class Page:
+    sink: PreviewSink
+    server: PreviewServer
+    asked: list[object]
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.server.address).port or 0
+
+    @property
+    def folder(self) -> str:
+        return urlsplit(self.server.address).path
+
+    def request(
+        self, method: str, path: str, body: str | None = None, **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request(method, path, body, headers)
+            reply = connection.getresponse()
+            return reply.status, {key.lower(): value for key, value in reply.getheaders()}, reply.read()
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    asked: list[object] = []
+
+    def answer(request: object) -> dict[str, Any]:
+        asked.append(request)
+        return {"ok": True, "status": {"state": "live"}}
+
+    sink = PreviewSink()
+    sink.open()
+    server = PreviewServer(sink, answer)
+    server.start()
+    yield Page(sink, server, asked)
+    server.stop()
+
+
+def parts(page: Page, count: int) -> list[np.ndarray[Any, Any]]:
+    """The first pictures of a stream."""
+    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=5)
+    connection.request("GET", f"{page.folder}stream")
+    reply = connection.getresponse()
+    assert reply.getheader("Content-Type", "").startswith("multipart/x-mixed-replace")
+    pictures = []
+    for _ in range(count):
+        length = 0
+        while (line := reply.fp.readline()) != b"\r\n":
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+        pictures.append(np.asarray(cv2.imdecode(np.frombuffer(reply.fp.read(length), np.uint8), cv2.IMREAD_COLOR)))
+        assert reply.fp.read(2) == b"\r\n"
+    connection.close()
+    return pictures
+
+
+def test_the_page_allows_nothing_but_itself(page: Page) -> None:
+    status, headers, body = page.request("GET", page.folder)
+    assert status == 200
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    nonce = policy.split("'nonce-")[1].split("'")[0]
+    assert f'<script nonce="{nonce}">' in body.decode()
+    assert b"http://" not in body
+    assert b"https://" not in body
+    assert headers["cache-control"] == "no-store"
+
+
+def test_pictures_are_shown_as_they_come(page: Page) -> None:
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.wait(0.02):
+            page.sink.write(picture())
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    shown = parts(page, 3)
+    stop.set()
+    writing.join()
+    for bgr in shown:
+        assert np.abs(bgr[..., ::-1].astype(int) - RED).max() < 8
+    assert eventually(lambda: page.sink.viewers == 0)
+
+
+def test_the_page_asks_the_call(page: Page) -> None:
+    request = {"do": "set", "values": {"composite.light_wrap": 0.5}}
+    kind = {"Content-Type": "application/json"}
+    status, _, body = page.request("POST", f"{page.folder}ask", json.dumps(request), **kind)
+    assert status == 200
+    assert json.loads(body)["ok"]
+    assert page.asked == [request]
+    assert json.loads(page.request("GET", f"{page.folder}status")[2])["status"]["state"] == "live"
+
+
+def test_without_the_secret_there_is_nothing(page: Page) -> None:
+    for path in ("/", "/status", "/x/status", "/x/", page.folder.upper().swapcase() + "nowhere", "/%00/"):
+        assert page.request("GET", path)[0] == 404, path
+    assert page.asked == []
+
+
+def test_other_sites_cannot_reach_it(page: Page) -> None:
+    """By a name that resolves to this machine, or from a page of theirs."""
+    assert page.request("GET", f"{page.folder}status", Host="evil.example")[0] == 403
+    body, kind = '{"do": "stop"}', {"Content-Type": "application/json"}
+    assert page.request("POST", f"{page.folder}ask", body, Origin="http://evil.example", **kind)[0] == 403
+    assert page.request("POST", f"{page.folder}ask", body, **{"Content-Type": "text/plain"})[0] == 400
+    assert page.asked == []
+
+
+@pytest.mark.parametrize("body", ["no json", "", "x" * 70_000])
+def test_nonsense_is_refused(page: Page, body: str) -> None:
+    status, _, _ = page.request("POST", f"{page.folder}ask", body, **{"Content-Type": "application/json"})
+    assert status == 400
+    assert page.asked == []
+
+
+def test_a_taken_port_is_an_error(page: Page) -> None:
+    with pytest.raises(OutputError, match="name another"):
+        PreviewServer(PreviewSink(), lambda request: {}, port=page.port).start()
+
+
+def test_stopping_ends_streams(page: Page) -> None:
+    page.sink.write(picture())
+    watching = threading.Thread(target=parts, args=(page, 1))
+    watching.start()
+    watching.join(5)
+    assert not watching.is_alive()
+    start = time.monotonic()
+    page.server.stop()
+    page.server.stop()
+    assert time.monotonic() - start < 3
+    with pytest.raises(OutputError, match="does not run"):
+        _ = page.server.address
+
+
+def test_nothing_is_encoded_while_nobody_looks(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("encoded for nobody")
+
+    monkeypatch.setattr("livecomp.control.preview._jpeg", fail)
+    for _ in range(5):
+        page.sink.write(picture())
+    assert page.sink.viewers == 0

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+
+from livecomp.control import server as server_module
+from livecomp.control.client import ask, command
+from livecomp.control.place import LONGEST_PATH, default_socket
+from livecomp.control.server import ControlServer
+from livecomp.errors import ConfigError, InputError, OutputError
+from tests.livecomp.live.fakes import eventually
+
+pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets here")
+
+
+def echo(request: object) -> dict[str, Any]:
+    if request == {"do": "break"}:
+        raise ValueError("broken on purpose")
+    if request == {"do": "refuse"}:
+        return {"ok": False, "error": "no"}
+    return {"ok": True, "request": request}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "run" / "ctl.sock"
+
+
+@pytest.fixture
+def server(path: Path) -> Iterator[ControlServer]:
+    running = ControlServer(path, echo)
+    running.start()
+    yield running
+    running.stop()
+
+
+def connected(path: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(5)
+    connection.connect(str(path))
+    return connection
+
+
+def test_it_answers_and_is_private(server: ControlServer, path: Path) -> None:
+    assert ask({"do": "status"}, path) == {"ok": True, "request": {"do": "status"}}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_refusal_is_raised_for_a_command(server: ControlServer, path: Path) -> None:
+    with pytest.raises(ConfigError, match="no"):
+        command({"do": "refuse"}, path)
+
+
+def test_a_failing_answer_is_told_and_the_server_goes_on(server: ControlServer, path: Path) -> None:
+    answer = ask({"do": "break"}, path)
+    assert not answer["ok"]
+    assert "broken on purpose" in answer["error"]
+    assert ask({"do": "status"}, path)["ok"]
+
+
+def test_several_requests_on_one_connection(server: ControlServer, path: Path) -> None:
+    with connected(path) as connection, connection.makefile("rb") as lines:
+        for number in range(3):
+            connection.sendall(json.dumps({"n": number}).encode() + b"\n")
+            assert json.loads(lines.readline())["request"] == {"n": number}
+
+
+@pytest.mark.parametrize("data", [b"no json\n", b"\xff\xfe\n", b"[" * 5000 + b"\n", b'{"a": ' + b"1" * 70_000 + b"}\n"])
+def test_nonsense_is_answered_and_harms_nobody(server: ControlServer, path: Path, data: bytes) -> None:
+    with connected(path) as connection, connection.makefile("rb") as lines:
+        connection.sendall(data)
+        assert not json.loads(lines.readline())["ok"]
+    assert ask({"do": "status"}, path)["ok"]
+
+
+def test_idle_clients_do_not_keep_others_out_for_ever(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "_PATIENCE_S", 0.2)
+    running = ControlServer(path, echo)
+    running.start()
+    with ExitStack() as idle:
+        for _ in range(16):
+            idle.enter_context(connected(path))
+            time.sleep(0.005)
+        idle.callback(running.stop)
+
+        def is_answered() -> bool:
+            try:
+                return bool(ask({"do": "status"}, path)["ok"])
+            except InputError:
+                return False
+
+        assert eventually(is_answered, 5)
+
+
+def test_stopping_ends_connections_and_removes_the_socket(path: Path) -> None:
+    running = ControlServer(path, echo)
+    running.start()
+    with connected(path) as connection:
+        start = time.monotonic()
+        running.stop()
+        running.stop()
+        assert time.monotonic() - start < 2
+        assert connection.recv(1) == b""
+    assert not path.exists()
+    with pytest.raises(InputError, match="no call is running"):
+        ask({"do": "status"}, path)
+
+
+def test_a_request_may_stop_the_server_from_within(path: Path) -> None:
+    stopped = threading.Event()
+
+    def stop(request: object) -> dict[str, Any]:
+        stopped.set()
+        return {"ok": True}
+
+    running = ControlServer(path, stop)
+    running.start()
+    assert ask({"do": "stop"}, path)["ok"]
+    assert stopped.wait(1)
+    running.stop()
+
+
+def test_the_place_of_a_dead_call_is_taken_and_that_of_a_living_one_is_not(server: ControlServer, path: Path) -> None:
+    with pytest.raises(OutputError, match="another LiveComp runs"):
+        ControlServer(path, echo).start()
+    assert ask({"do": "status"}, path)["ok"]
+    dead = path.with_name("dead.sock")
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(dead))
+    left.close()
+    second = ControlServer(dead, echo)
+    second.start()
+    assert ask({"do": "status"}, dead)["ok"]
+    second.stop()
+
+
+def test_what_is_in_the_way_is_named(tmp_path: Path, path: Path) -> None:
+    path.parent.mkdir(mode=0o700)
+    path.write_text("not a socket")
+    with pytest.raises(OutputError, match="is in the way"):
+        ControlServer(path, echo).start()
+    assert path.read_text() == "not a socket"
+    opened = tmp_path / "open"
+    opened.mkdir(mode=0o755)
+    with pytest.raises(OutputError, match="chmod 700"):
+        ControlServer(opened / "ctl.sock", echo).start()
+    (tmp_path / "link").symlink_to(path.parent)
+    with pytest.raises(OutputError, match="not a folder of yours"):
+        ControlServer(tmp_path / "link" / "other.sock", echo).start()
+    with pytest.raises(OutputError, match="longer than"):
+        ControlServer(tmp_path / ("x" * LONGEST_PATH), echo).start()
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_PEERCRED"), reason="this system does not tell who connects")
+def test_other_users_are_not_answered(server: ControlServer, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module.os, "getuid", lambda: 4711)
+    monkeypatch.setattr(server_module, "struct", Mock(unpack=lambda *_: (1, 4712, 1), calcsize=struct.calcsize))
+    with pytest.raises(InputError):
+        ask({"do": "status"}, path)
+
+
+def test_a_call_that_says_nothing_sensible_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "odd.sock"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+
+        def speak() -> None:
+            client, _ = listening.accept()
+            with client:
+                client.recv(100)
+                client.sendall(b"[1, 2]\n")
+
+        speaking = threading.Thread(target=speak)
+        speaking.start()
+        with pytest.raises(InputError, match="no valid answer"):
+            ask({"do": "status"}, path)
+        speaking.join()
+
+
+def test_the_usual_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1")
+    assert default_socket() == Path("/run/user/1/livecomp/ctl.sock")
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    assert str(os.getuid()) in str(default_socket())
