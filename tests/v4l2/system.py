@@ -63,9 +63,9 @@ class System:
         """Where `livecomp run` looks for its configuration."""
         return self.root / "config/livecomp/config.toml"
 
-    def call(self, *options: str | Path) -> Call:
-        """`livecomp run` with options, to be used as a context."""
-        return Call(self, options)
+    def call(self, *options: str | Path, program: str = "livecomp") -> Call:
+        """`livecomp run` with options, to be used as a context; `program` is the module that is run."""
+        return Call(self, program, options)
 
     def livecomp(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Another command of LiveComp, run to its end."""
@@ -91,8 +91,9 @@ class System:
 class Call:
     """`livecomp run`, from its start to its end."""
 
-    def __init__(self, system: System, options: Sequence[str | Path]) -> None:
+    def __init__(self, system: System, program: str, options: Sequence[str | Path]) -> None:
         self._system = system
+        self._program = program
         self._options = options
         self._process: subprocess.Popen[str] | None = None
         self._log = system.root / "call.log"
@@ -109,7 +110,7 @@ class Call:
         return self._log.read_text()
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-X", "dev", "-m", "livecomp", "run", *map(str, self._options)]
+        command = [sys.executable, "-W", "default", "-m", self._program, "run", *map(str, self._options)]
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
                 [*command, "--root", str(self._system.root)],
