@@ -71,6 +71,7 @@ class Pipeline:
         self._resources = ExitStack()
         self.timer = StageTimer()
         self.missed = 0
+        self._is_missing = False
 
     def open(self) -> Self:
         """Load models, background and compiled code.
@@ -142,9 +143,14 @@ class Pipeline:
             if self._on_miss == "stop":
                 raise
             self.missed += 1
-            log.warning("slate at %.3f s: %s", frame.pts_ns / 1e9, error)
+            # of many in a row, in a call thirty a second, the first says it all
+            log.log(
+                logging.DEBUG if self._is_missing else logging.WARNING, "slate at %.3f s: %s", frame.pts_ns / 1e9, error
+            )
+            self._is_missing = True
             slate = make_slate(frame.size_wh, frame.pts_ns)
             return Processed(slate, None, slate if self._keep_plain else None)
+        self._is_missing = False
         with timer.measure("background"):
             scene = stages.background.render(matted)
             if stages.background.is_moving and self._scene_cuts.is_cut(scene):

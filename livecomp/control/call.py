@@ -23,7 +23,7 @@ from livecomp.control.preview import PreviewServer, PreviewSink
 from livecomp.control.server import ControlServer
 from livecomp.control.steering import Steering
 from livecomp.control.watch import FileWatcher
-from livecomp.errors import ConfigError
+from livecomp.errors import ConfigError, DependencyError
 from livecomp.live.session import LiveSession
 from livecomp.output import Sink
 from livecomp.output.viewers import ViewerWatch
@@ -106,7 +106,10 @@ def run_call(
     steering = Steering(session, file_options=found, given_options=options.given, request_stop=stop.set)
     with ExitStack() as parts:
         server = ControlServer(options.socket or default_socket(), steering.answer)
-        server.start()
+        try:
+            server.start()
+        except DependencyError as error:
+            log.warning("%s", error)
         parts.callback(server.stop)
         watcher = FileWatcher(file, steering.reload)
         with _signals(stop, lambda: steering.reload(file)):

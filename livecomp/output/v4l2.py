@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import struct
+import sys
 from contextlib import suppress
 from fractions import Fraction
+
+if sys.platform != "win32":  # where there is no such device either
+    import fcntl
 
 __all__ = [
     "CAP_CAPTURE",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import struct
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from livecomp.output.loopback import holders
+
+if sys.platform != "win32":  # where there is no such device either
+    import fcntl
 
 __all__ = ["ViewerWatch", "viewers"]
 

@@ -36,3 +36,11 @@ def test_the_command_line_needs_no_heavy_package_to_print_its_help() -> None:
 def test_processing_never_loads_torch_or_gpu_packages() -> None:
     loaded = loaded_by("import livecomp.api")
     assert not loaded & {"torch", "mediapipe", "openvino", "tensorrt", "tensorrt_rtx", "cuda", "kornia", "training"}
+
+
+def test_where_there_is_no_v4l2_a_call_can_still_be_imported() -> None:
+    loaded_by(
+        "import numpy, cv2, av, asyncio, platformdirs, pydantic, subprocess, http.server, numba, onnxruntime, typer\n"
+        "sys.platform = 'win32'; sys.modules['fcntl'] = None; sys.modules['grp'] = None; sys.modules['msvcrt'] = sys\n"
+        "import livecomp.control.call, livecomp.doctor, livecomp.bench"
+    )

@@ -1,0 +1,134 @@
+"""A call in this process, with what plays in place of a camera, and the page in place of a virtual camera."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import signal
+import socket
+import threading
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from livecomp.control import call as call_module
+from livecomp.control.call import CallOptions, run_call
+from livecomp.control.client import ask
+from livecomp.control.steering import Steering
+from livecomp.errors import ConfigError, InputError
+from tests.livecomp.live.fakes import eventually
+
+GIVEN = {
+    "live.camera": "synthetic",
+    "live.width": 160,
+    "live.height": 120,
+    "background.source": "#203040",
+    "segment.model": "chroma",
+    "segment.key_color": "#ff00ff",  # the wall of the synthetic room
+    "harmonize.model": "identity",
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(call_module, "default_config_file", lambda: tmp_path / "config.toml")
+    return tmp_path / "run" / "ctl.sock"
+
+
+def hold(options: CallOptions) -> list[str]:
+    """Hold a call until it is live; returns the states it went through, and the page's address first."""
+    seen: list[str] = []
+
+    def started(steering: Steering, address: str) -> None:
+        seen.append(address)
+
+    def tick(steering: Steering) -> None:
+        state = steering.status()["state"]
+        seen.append(state)
+        if state == "live" or len(seen) > 40:
+            steering.answer({"do": "stop"})
+
+    run_call(options, started=started, tick=tick)
+    return seen
+
+
+def test_a_call_goes_live_and_ends_when_it_is_asked(place: Path) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    seen = hold(CallOptions(GIVEN, virtual_camera=False, preview=True, socket=place))
+    assert seen[0].startswith("http://127.0.0.1:")
+    assert seen[-1] == "live"
+    assert not place.exists()
+    assert before == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+def test_a_page_steers_and_a_signal_ends(place: Path) -> None:
+    def use(address: str) -> None:
+        url = urlsplit(address)
+        connection = http.client.HTTPConnection(url.netloc, timeout=5)
+        body = json.dumps({"do": "set", "values": {"composite.light_wrap": 0.75}})
+        connection.request("POST", f"{url.path}ask", body, {"Content-Type": "application/json"})
+        answers.append(json.loads(connection.getresponse().read()))
+        connection.close()
+        answers.append(ask({"do": "config"}, place)["config"]["composite.light_wrap"])
+        signal.raise_signal(signal.SIGTERM)
+
+    answers: list[object] = []
+    using: list[threading.Thread] = []
+
+    def started(steering: Steering, address: str) -> None:
+        using.append(threading.Thread(target=use, args=(address,)))
+        using[0].start()
+
+    run_call(CallOptions(GIVEN, virtual_camera=False, preview=True, socket=place), started=started)
+    using[0].join()
+    assert answers == [{"ok": True}, 0.75]
+
+
+def test_without_unix_sockets_a_call_runs_and_says_so(
+    place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delattr(socket, "AF_UNIX")
+    with caplog.at_level(logging.WARNING):
+        assert hold(CallOptions(GIVEN, virtual_camera=False, preview=True, socket=place))[-1] == "live"
+    assert "no Unix sockets" in caplog.text
+
+
+def test_the_file_counts_and_the_command_line_more(place: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("background.source = '#ffffff'\ncomposite.light_wrap = 0.5\n")
+    found: list[dict[str, object]] = []
+
+    def started(steering: Steering, address: str) -> None:
+        found.append(steering.answer({"do": "config"})["config"])
+        file.write_text("composite.light_wrap = 0.6\n")
+
+        def follows() -> bool:
+            return bool(steering.answer({"do": "config"})["config"]["composite.light_wrap"] == 0.6)
+
+        found.append({"follows": eventually(follows, 5)})
+        steering.answer({"do": "stop"})
+
+    run_call(CallOptions(GIVEN, file=file, virtual_camera=False, preview=True, socket=place), started=started)
+    assert found[0]["background.source"] == "#203040"
+    assert found[0]["composite.light_wrap"] == 0.5
+    assert found[1]["follows"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"live.fps": 1000}, "live.fps"),
+        ({"background.source": "nowhere.jpg"}, "no background"),
+        ({"segment.model": "magic"}, "known are"),
+    ],
+)
+def test_what_cannot_begin_is_told_and_leaves_nothing(place: Path, options: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        hold(CallOptions(GIVEN | options, virtual_camera=False, preview=True, socket=place))
+    assert not place.exists()
+    with pytest.raises(ConfigError, match="there is no configuration file"):
+        hold(CallOptions(GIVEN, file=place.with_name("missing.toml"), socket=place))
+    with pytest.raises(InputError):
+        ask({"do": "status"}, place)
