@@ -80,7 +80,7 @@ class HarmonizeConfig(_Section):
 class SmoothConfig(_Section):
     """Steadying the correction."""
 
-    filter: str = Field("one_euro", description="Filter over time: one_euro, exponential or none.")
+    filter: str = Field("steady", description="Filter over time: steady, one_euro, exponential or none.")
 
 
 class CompositeConfig(_Section):

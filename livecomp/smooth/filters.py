@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
-from livecomp.correction import Correction, F32Array
+from livecomp.correction import Correction
 from livecomp.frame import U8Array
+from livecomp.smooth.vector import alike, stack
 
 __all__ = ["ExponentialSmoother", "NoSmoother", "OneEuroSmoother"]
 
@@ -41,7 +42,7 @@ class ExponentialSmoother:
         """See `Smoother.update`; a gap of more than a second, or time that runs back, starts anew."""
         gap_s = (pts_ns - self._last_ns) / 1e9
         self._last_ns = pts_ns
-        if self._state is None or not _alike(self._state, correction) or not 0 < gap_s <= _MAX_GAP_S:
+        if self._state is None or not alike(self._state, correction) or not 0 < gap_s <= _MAX_GAP_S:
             self._state = correction
         else:
             self._state = self._state.lerp(correction, _share(gap_s, self._time_constant_s))
@@ -77,8 +78,8 @@ class OneEuroSmoother:
         """See `Smoother.update`; a gap of more than a second, or time that runs back, starts anew."""
         gap_s = (pts_ns - self._last_ns) / 1e9
         self._last_ns = pts_ns
-        raw = _stack(correction)
-        if self._state is None or not _alike(self._state, correction) or not 0 < gap_s <= _MAX_GAP_S:
+        raw = stack(correction)
+        if self._state is None or not alike(self._state, correction) or not 0 < gap_s <= _MAX_GAP_S:
             self._state, self._raw, self._velocity = correction, raw, np.zeros_like(raw)
             return correction
         rate = (raw - self._raw) / np.float32(gap_s)
@@ -98,15 +99,3 @@ class OneEuroSmoother:
 def _share(gap_s: float, time_constant_s: float) -> float:
     """How far a first-order low-pass goes towards its input in `gap_s` seconds, 0..1."""
     return 1.0 if time_constant_s <= 0 else 1 - math.exp(-gap_s / time_constant_s)
-
-
-def _alike(a: Correction, b: Correction) -> bool:
-    return a.curves.shape == b.curves.shape and a.log_gain.shape == b.log_gain.shape
-
-
-def _stack(correction: Correction) -> F32Array:
-    """All parameters in one vector, in parts of full scale: a mid tone of 0.5 makes the matrix and the gain so."""
-    half = np.float32(0.5)
-    return np.concatenate(
-        [half * correction.matrix.ravel(), correction.curves.ravel(), half * correction.log_gain.ravel()]
-    )

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from livecomp.errors import ConfigError
 from livecomp.smooth import Smoother
 from livecomp.smooth.filters import ExponentialSmoother, NoSmoother, OneEuroSmoother
+from livecomp.smooth.steady import SteadySmoother
 
 __all__ = ["SMOOTHERS", "make_smoother"]
 
 SMOOTHERS: dict[str, Callable[[], Smoother]] = {
+    "steady": SteadySmoother,
     "one_euro": OneEuroSmoother,
     "exponential": ExponentialSmoother,
     "none": NoSmoother,

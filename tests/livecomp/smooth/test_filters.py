@@ -32,7 +32,7 @@ def test_contract(name: str) -> None:
     assert read(smoother.update(level(1.5), 20 * 33 * MS)) == 1.5
 
 
-@pytest.mark.parametrize("name", ["exponential", "one_euro"])
+@pytest.mark.parametrize("name", ["exponential", "one_euro", "steady"])
 def test_a_long_gap_or_time_running_back_starts_anew(name: str) -> None:
     for pts_ns in (5_000 * MS, 50 * MS, -10 * MS):
         smoother = make_smoother(name)
@@ -70,5 +70,5 @@ def test_another_grid_starts_anew_instead_of_failing() -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="one_euro, exponential, none"):
+    with pytest.raises(ConfigError, match="steady, one_euro, exponential, none"):
         make_smoother("kalman")

@@ -1,0 +1,195 @@
+"""The default filter: at rest it hardly moves, a real change of light it follows within half a second."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from livecomp.correction import Correction, F32Array
+from livecomp.frame import U8Array
+from livecomp.smooth.motion import MatteMotion, carried
+from livecomp.smooth.vector import alike, distance, gain_part, measure, neutral, stack, unstack
+
+__all__ = ["SteadySmoother"]
+
+_MAX_GAP_S = 1.0
+_CLEAR = 2.0
+"""Gates that a change must measure to be followed with the shortest time constant."""
+_LEAST_PERSON = 0.004
+"""Part of the picture below which nobody is there."""
+_OUTLINE_CHANGED = 0.25
+"""Relative change of the person's area from which on something is taken to pass before the camera."""
+_AGREEING = 0.5
+"""How far suspects may lie apart, in parts of their distance from the present correction."""
+
+
+class SteadySmoother:
+    """A slow low-pass behind a gate.
+
+    A prediction that lies close to the present correction is followed slowly, with the time constant `rest_s`. One that
+    lies farther away than `gate` is suspected of being an accident, such as a hand before the lens, and is not followed
+    at all, until those after it have stayed away for `patience_s` and agree with one another: then the light has
+    changed, and for `open_s` every prediction is followed with the short time constant `follow_s`. Where the matte's
+    area has changed too, something passes before the camera, and they have to last for `distrust_s`. Suspects that
+    never agree become a target after that time as well, but a slow one.
+
+    Shading is carried along with the person (`MatteMotion`). With nobody in the picture the correction is held for
+    `hold_s` and then fades to neutral with `relax_s`; whoever comes then is followed fast at first.
+
+    All parameters move together, so that matrix, curves and shading stay consistent; each output is a mean of
+    predictions (and of neutral) with weights that are not negative, so nothing overshoots. The first prediction, as
+    after a cut, is taken as it is; averaging the first ones instead was measured to flicker more. Predictions may come
+    for some frames only, see `Smoother.update`.
+
+    Args:
+        rest_s: Time constant at rest, in seconds.
+        follow_s: Time constant after a real change, in seconds.
+        gate: Change of mid tones that needs a proof, in parts of full scale, see `vector.distance`. Measured:
+            predictions for a sitting person stay within 0.02 of their mean, a lamp changes them by 0.037 to 0.08.
+        patience_s: How long a change must last to be believed, in seconds.
+        distrust_s: Likewise, when it looks like something that passes before the camera.
+        open_s: How long changes are followed fast after one was believed, in seconds.
+        hold_s: How long the correction is held when nobody is there, in seconds.
+        relax_s: Time constant of the fading after that, in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        rest_s: float = 1.2,
+        follow_s: float = 0.06,
+        gate: float = 0.02,
+        patience_s: float = 0.1,
+        distrust_s: float = 0.8,
+        open_s: float = 0.3,
+        hold_s: float = 2.0,
+        relax_s: float = 1.0,
+    ) -> None:
+        self._rest_s = rest_s
+        self._follow_s = follow_s
+        self._gate = gate
+        self._patience_s = patience_s
+        self._distrust_s = distrust_s
+        self._open_s = open_s
+        self._hold_s = hold_s
+        self._relax_s = relax_s
+        self._motion = MatteMotion()
+        self._last: Correction | None = None
+        self._last_s = 0.0
+        self._state = self._middle = self._target = self._weights = np.zeros(0, np.float32)
+        self._area = 0.0
+        self._open_until_s = -math.inf
+        self._now_s = rest_s
+        self._gone_since_s: float | None = None
+        self._suspects: list[F32Array] = []  # the first and the last that agree
+        self._suspect_since_s = self._agree_since_s = 0.0
+
+    def update(self, correction: Correction, pts_ns: int, alpha: U8Array | None = None) -> Correction:
+        """See `Smoother.update`; a gap of more than a second, or time that runs back, starts anew."""
+        now_s = pts_ns / 1e9
+        gap_s = now_s - self._last_s
+        last, self._last, self._last_s = self._last, correction, now_s
+        if last is None or not alike(last, correction) or not 0 < gap_s <= _MAX_GAP_S:
+            return self._start(correction, now_s, alpha)
+        if alpha is not None:
+            self._carry(correction, *self._motion.update(alpha))
+            if self._motion.area < _LEAST_PERSON:
+                return self._absent(correction, now_s, gap_s)
+        if self._gone_since_s is not None:
+            self._gone_since_s = None
+            self._open(now_s, math.inf)
+        if correction is not last:
+            self._consider(stack(correction), now_s)
+        self._believe(now_s)
+        self._move(gap_s, self._time_constant_s(now_s))
+        return unstack(self._state, correction)
+
+    def reset(self) -> None:
+        """See `Smoother.reset`."""
+        self._last = None
+
+    def _start(self, correction: Correction, now_s: float, alpha: U8Array | None) -> Correction:
+        self._motion.reset()
+        if alpha is not None:
+            self._motion.update(alpha)
+        self._gone_since_s = None
+        self._weights = measure(correction)
+        self._state = self._middle = stack(correction)
+        self._accept(self._state)
+        self._open_until_s = -math.inf
+        return correction
+
+    def _time_constant_s(self, now_s: float) -> float:
+        """Short while changes are followed, then growing as that of a running mean, until it is that at rest."""
+        return min(self._rest_s, max(self._now_s, now_s - self._open_until_s))
+
+    def _open(self, now_s: float, away: float) -> None:
+        """Follow fast for a while, the faster the farther the target is away."""
+        hesitation = max(1.0, _CLEAR * self._gate / away) ** 4
+        self._now_s = min(self._follow_s * hesitation, self._now_s if now_s < self._open_until_s else math.inf)
+        self._open_until_s = now_s + self._open_s
+
+    def _accept(self, raw: F32Array) -> None:
+        self._target = raw
+        self._suspects = []
+        self._area = self._motion.area
+
+    def _consider(self, raw: F32Array, now_s: float) -> None:
+        """Take a new prediction for granted, or suspect it."""
+        away = distance(raw, self._state, self._weights)
+        far = away > self._gate
+        if now_s < self._open_until_s:
+            self._accept(raw)
+            if far:
+                self._open(now_s, away)
+        elif not far:
+            self._accept(raw)
+        else:
+            if not self._suspects:
+                self._suspect_since_s = now_s
+            elif distance(raw, self._suspects[0], self._weights) <= _AGREEING * away:
+                self._suspects = [self._suspects[0], raw]
+                return
+            self._suspects, self._agree_since_s = [raw], now_s
+
+    def _believe(self, now_s: float) -> None:
+        """Follow the suspects, if they have lasted."""
+        if not self._suspects:
+            return
+        area, before = self._motion.area, self._area
+        passing = abs(area - before) > _OUTLINE_CHANGED * max(area, before)
+        agreeing = len(self._suspects) > 1
+        if agreeing and now_s - self._agree_since_s >= (self._distrust_s if passing else self._patience_s):
+            self._accept(self._suspects[-1])
+            self._open(now_s, distance(self._target, self._state, self._weights))
+        elif now_s - self._suspect_since_s >= self._distrust_s:
+            self._accept(self._suspects[-1])
+
+    def _carry(self, correction: Correction, right: float, down: float) -> None:
+        if right == 0 and down == 0:
+            return
+
+        def moved(vector: F32Array) -> F32Array:
+            copy = vector.copy()
+            gain_part(copy, correction)[:] = carried(gain_part(vector, correction), right, down)
+            return copy
+
+        self._state, self._middle, self._target = moved(self._state), moved(self._middle), moved(self._target)
+        self._suspects = [moved(suspect) for suspect in self._suspects]
+
+    def _absent(self, correction: Correction, now_s: float, gap_s: float) -> Correction:
+        """Nobody is there: hold, then fade to neutral."""
+        self._suspects = []
+        if self._gone_since_s is None:
+            self._gone_since_s = now_s
+        if now_s - self._gone_since_s > self._hold_s:
+            self._target = neutral(correction)
+            self._move(gap_s, self._relax_s)
+        return unstack(self._state, correction)
+
+    def _move(self, gap_s: float, time_constant_s: float) -> None:
+        """Go towards the target by two equal low-passes, one after the other."""
+        share = np.float32(1 if time_constant_s <= 0 else -math.expm1(-2 * gap_s / time_constant_s))
+        self._middle = self._middle + share * (self._target - self._middle)
+        self._state = self._state + share * (self._middle - self._state)

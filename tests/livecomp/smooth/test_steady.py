@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import itertools
+import math
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from livecomp.correction import Correction
+from livecomp.frame import U8Array
+from livecomp.smooth.steady import SteadySmoother
+
+FRAME_NS = 33_333_333
+WIDTH, HEIGHT = 320, 180
+PLAIN = Correction.identity()
+
+
+def level(value: float) -> Correction:
+    """A correction that multiplies all colours by `value`."""
+    return Correction(PLAIN.matrix * np.float32(value), PLAIN.curves, PLAIN.log_gain)
+
+
+def bluer(value: float) -> Correction:
+    """A correction of the matrix's blue alone."""
+    matrix = np.diag([1, 1, value]).astype(np.float32)
+    return Correction(matrix, PLAIN.curves, PLAIN.log_gain)
+
+
+def read(correction: Correction) -> float:
+    return float(correction.matrix[2, 2])
+
+
+def person(x: float = 0.5, radius: float = 0.15) -> U8Array:
+    """A matte: a disc around the place `x`, parts of the width."""
+    alpha = np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.circle(alpha, (round(x * WIDTH), HEIGHT // 2), round(radius * WIDTH), 255, -1)
+    return alpha
+
+
+def run(
+    smoother: SteadySmoother, inputs: list[Correction], *, start: int = 0, alpha: U8Array | None = None
+) -> list[float]:
+    """What comes out at 30 frames a second, from frame number `start` on."""
+    alpha = person() if alpha is None else alpha
+    return [
+        read(smoother.update(correction, (start + index) * FRAME_NS, alpha)) for index, correction in enumerate(inputs)
+    ]
+
+
+def noisy(rng: np.random.Generator, value: float, count: int) -> list[Correction]:
+    return [level(value + float(noise)) for noise in rng.normal(0, 0.01, count)]
+
+
+def test_at_rest_the_noise_of_predictions_all_but_disappears() -> None:
+    rng = np.random.default_rng(0)
+    inputs = noisy(rng, 1.2, 200)
+    outputs = run(SteadySmoother(), inputs)
+    steps_in = np.std([b - a for a, b in itertools.pairwise(map(read, inputs))])
+    steps_out = np.std([b - a for a, b in itertools.pairwise(outputs[40:])])
+    assert steps_out < 0.01 * steps_in
+    assert np.std(outputs[40:]) < 0.35 * np.std([read(c) for c in inputs])
+
+
+@pytest.mark.parametrize("make", [level, bluer])
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_lamp_that_is_switched_on_is_followed_within_600_ms_without_overshoot(
+    make: type[Correction], every: int
+) -> None:
+    rng = np.random.default_rng(1)
+    smoother = SteadySmoother()
+    raw = [1.0 + rng.normal(0, 0.005) for _ in range(60)] + [1.3 + rng.normal(0, 0.005) for _ in range(60)]
+    made = [make(value) for value in raw]
+    outputs = run(smoother, [made[index - index % every] for index in range(120)])
+    reached = next(index for index, value in enumerate(outputs) if value > 1 + 0.9 * 0.3)
+    assert reached > 60
+    assert (reached - 60) * FRAME_NS <= 600e6
+    assert max(outputs) <= 1.3 + 0.05 * 0.3
+    assert min(outputs[reached:]) >= 1 + 0.85 * 0.3
+
+
+def test_a_spike_of_one_frame_changes_nothing() -> None:
+    smoother, calm = SteadySmoother(), SteadySmoother()
+    usual = [level(1.0) for _ in range(90)]
+    spiked = [*usual[:60], level(1.6), *usual[61:]]
+    for got, expected in zip(run(smoother, spiked), run(calm, usual), strict=True):
+        assert got == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_hand_that_passes_before_the_lens_changes_nothing() -> None:
+    smoother = SteadySmoother()
+    run(smoother, [level(1.0) for _ in range(60)])
+    covered = run(smoother, [level(1.5) for _ in range(15)], start=60, alpha=person(radius=0.28))
+    after = run(smoother, [level(1.0) for _ in range(30)], start=75)
+    assert max(abs(value - 1) for value in covered + after) < 1e-4
+
+
+def test_someone_who_leans_in_for_good_is_believed_after_a_while() -> None:
+    smoother = SteadySmoother()
+    run(smoother, [level(1.0) for _ in range(60)])
+    outputs = run(smoother, [level(1.3) for _ in range(60)], start=60, alpha=person(radius=0.28))
+    reached = next(index for index, value in enumerate(outputs) if value > 1.27)
+    assert 0.8 < reached * FRAME_NS / 1e9 < 1.5
+
+
+def test_suspects_that_contradict_each_other_are_not_followed_one_by_one() -> None:
+    smoother = SteadySmoother()
+    run(smoother, [level(1.0) for _ in range(60)])
+    outputs = run(smoother, [level(1.4 if index % 2 else 0.6) for index in range(90)], start=60)
+    assert max(abs(value - 1) for value in outputs[:20]) < 1e-4
+    assert max(abs(b - a) for a, b in itertools.pairwise(outputs)) < 0.02
+
+
+def test_a_slow_drift_is_followed_smoothly_and_without_much_lag() -> None:
+    rng = np.random.default_rng(2)
+    truth = [1.0 + 0.02 * index / 30 for index in range(300)]  # 20 % in ten seconds
+    outputs = run(SteadySmoother(), [level(value + float(rng.normal(0, 0.004))) for value in truth])
+    lags = [value - output for value, output in zip(truth, outputs, strict=True)][100:]
+    assert 0 < float(np.mean(lags)) / 0.02 < 1.3  # seconds
+    assert max(abs(b - a) for a, b in itertools.pairwise(outputs[100:])) < 0.003
+
+
+def test_a_cut_forgets_everything() -> None:
+    smoother = SteadySmoother()
+    run(smoother, [level(1.0) for _ in range(60)])
+    smoother.reset()
+    assert run(smoother, [level(1.5)], start=60) == [1.5]
+
+
+@pytest.mark.parametrize("frame_ms", [[10], [33], [100], [5, 80, 33, 12, 60]])
+def test_it_knows_seconds_and_not_frames(frame_ms: list[int]) -> None:
+    smoother = SteadySmoother()
+    now_ms, lengths = 0, itertools.cycle(frame_ms)
+    reached_ms = math.inf
+    while now_ms < 4000:
+        value = read(smoother.update(level(1.0 if now_ms < 2000 else 1.3), now_ms * 1_000_000, person()))
+        if value > 1.27:
+            reached_ms = min(reached_ms, now_ms - 2000)
+        now_ms += next(lengths)
+    assert 100 <= reached_ms <= 450
+
+
+def test_a_change_below_the_gate_takes_its_time_at_any_rate() -> None:
+    for frame_ms in (10, 40):
+        smoother = SteadySmoother(rest_s=1.2)
+        smoother.update(level(1.0), 0, person())
+        for now_ms in range(frame_ms, 1201, frame_ms):
+            value = read(smoother.update(level(1.02), now_ms * 1_000_000, person()))
+        assert (value - 1) / 0.02 == pytest.approx(1 - 3 * math.exp(-2), abs=0.03)  # two low-passes of 0.6 s
+
+
+def test_with_nobody_there_it_holds_then_fades_to_neutral_and_whoever_comes_is_followed_at_once() -> None:
+    smoother, nobody = SteadySmoother(hold_s=2.0, relax_s=1.0), np.zeros((HEIGHT, WIDTH), np.uint8)
+    run(smoother, [level(1.4) for _ in range(30)])
+    rng = np.random.default_rng(3)
+    gone = run(smoother, noisy(rng, 0.7, 240), start=30, alpha=nobody)
+    assert gone[58] == pytest.approx(1.4, abs=1e-4)
+    assert gone[-1] == pytest.approx(1.0, abs=0.01)
+    assert all(b <= a + 1e-6 for a, b in itertools.pairwise(gone))
+    back = run(smoother, [level(1.4) for _ in range(15)], start=270)
+    assert back[8] > 1.4 - 0.1 * 0.4
+
+
+def test_a_repeated_prediction_is_no_proof_and_drags_slowly() -> None:
+    smoother = SteadySmoother()
+    run(smoother, [level(1.0) for _ in range(30)])
+    outputs = run(smoother, [level(1.5)] * 40, start=30)
+    assert max(abs(value - 1) for value in outputs[:23]) < 1e-4
+    assert outputs[-1] < 1.3
+
+
+def lit_from(x: float) -> Correction:
+    """Light from the side on a person at `x`: log-gain falls linearly about them, and is even farther away."""
+    across = (np.arange(16, dtype=np.float32) + np.float32(0.5)) / 16 - np.float32(x)
+    gain = np.tile(np.clip(-2 * across, -0.5, 0.5), (16, 1)).astype(np.float32)
+    return Correction(PLAIN.matrix, PLAIN.curves, gain)
+
+
+def test_shading_moves_with_the_person_and_does_not_stay_on_the_wall() -> None:
+    smoother, still = SteadySmoother(), SteadySmoother()
+    places = [0.35] * 30 + [0.35 + 0.3 * index / 60 for index in range(60)]
+    before = lit_from(0.35)
+    for index, x in enumerate(places):
+        # the network is asked only once, so nothing but the motion of the matte can move the pattern
+        moved = smoother.update(before, index * FRAME_NS, person(x))
+        unmoved = still.update(before, index * FRAME_NS)
+    truth = lit_from(places[-1])
+    inside = cv2.resize(person(places[-1]), (16, 16), interpolation=cv2.INTER_AREA) > 127
+    error = np.abs(moved.log_gain - truth.log_gain)[inside].mean()
+    left_behind = np.abs(unmoved.log_gain - truth.log_gain)[inside].mean()
+    assert left_behind > 0.3
+    assert error < 0.2 * left_behind
+
+
+def test_it_costs_less_than_300_microseconds() -> None:
+    rng = np.random.default_rng(4)
+    smoother = SteadySmoother()
+    mattes = [cv2.resize(person(0.5 + 0.05 * math.sin(index)), (1280, 720)) for index in range(10)]
+    inputs = noisy(rng, 1.0, 400)
+    took_ms = []
+    for index, correction in enumerate(inputs):
+        start_ns = time.perf_counter_ns()
+        smoother.update(correction, index * FRAME_NS, mattes[index % 10])
+        took_ms.append((time.perf_counter_ns() - start_ns) / 1e6)
+    assert float(np.median(took_ms)) <= 0.3
