@@ -43,7 +43,9 @@ def process(
     strength: Strength = None,
     color_strength: ColorStrength = None,
     shading_strength: ShadingStrength = None,
-    smoother: Annotated[str | None, typer.Option(help="Filter over time: one_euro, exponential or none.")] = None,
+    smoother: Annotated[
+        str | None, typer.Option(help="Filter over time: steady, one_euro, exponential or none.")
+    ] = None,
     fit: Annotated[Fit | None, typer.Option(help="How a background of another shape fills the picture.")] = None,
     light_wrap: Annotated[
         float | None, typer.Option(min=0, max=1, help="How much of the scene's light bleeds over the person's edge.")
