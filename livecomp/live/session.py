@@ -193,9 +193,15 @@ class LiveSession:
             stages=[*self._timer.summary(), *self._pipeline.timer.summary()],
         )
 
+    @property
+    def _is_loading(self) -> bool:
+        return self._steering is None and not self._stopping.is_set()
+
     def _state(self) -> str:
         if self._stopping.is_set():
             return "stopped"
+        if self._is_loading:
+            return "starting"
         if self._action in _STATES:
             return _STATES[self._action]
         if not self._capturer.is_awake:
@@ -207,6 +213,8 @@ class LiveSession:
         return "live"
 
     def _detail(self) -> str:
+        if self._is_loading:
+            return "networks and scene are being loaded"
         parts = (self._presenter, self._capturer, self._worker, self._scene, self._harmonizer)
         if self._action != "pause" and not self._capturer.is_awake:
             return "nobody watches"

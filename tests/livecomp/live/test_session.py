@@ -117,6 +117,16 @@ def test_it_starts_with_a_slate_and_then_shows_every_frame() -> None:
     assert call.segmenter.closed == 1
 
 
+def test_while_it_loads_it_says_so_whoever_watches() -> None:
+    watch = FakeWatch()
+    watch.somebody = False
+    call, told = Call(live_config(), watch=watch), []
+    call.segmenter.open = lambda: told.append(call.status())  # type: ignore[method-assign]
+    call.session.start()
+    call.session.stop()
+    assert [(status.state, status.detail) for status in told] == [("starting", "networks and scene are being loaded")]
+
+
 def test_stopping_twice_and_before_the_start_does_nothing() -> None:
     call = Call(live_config())
     call.session.stop()
