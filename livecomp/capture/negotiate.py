@@ -23,7 +23,7 @@ class Mode:
     Args:
         fourcc: Four-character code of the format.
         size_wh: Width and height in pixels.
-        fps: Rates that it has, highest first; empty when the driver does not say.
+        fps: Rates that it has, highest first; empty when the driver does not say, and for formats that cannot be read.
     """
 
     fourcc: str

@@ -22,7 +22,7 @@ import numpy as np
 
 from livecomp.capture.negotiate import Mode
 from livecomp.frame import U8Array
-from livecomp.media.packed import PackedFormat
+from livecomp.media.packed import FORMATS, PackedFormat
 
 __all__ = ["Capabilities", "V4l2Stream", "capabilities", "is_busy", "modes", "open_device"]
 
@@ -145,7 +145,9 @@ def _enumerate(device: int, number: int, layout: struct.Struct, *fixed: object) 
 
 
 def modes(device: int) -> list[Mode]:
-    """All formats and sizes with their rates. Of ranges of sizes or rates, those that are usual.
+    """All formats with their sizes, and with rates where the format can be read. Of ranges, those that are usual.
+
+    A driver with 40 formats would otherwise be asked thousands of times, whenever a camera is looked for.
 
     Raises:
         OSError: The device is gone.
@@ -161,7 +163,11 @@ def modes(device: int) -> list[Mode]:
             raise
         code = _FMTDESC.unpack(data)[4]
         sizes = _sizes(device, code) or [_current_size(device)]
-        found += [Mode(_fourcc(code), size_wh, _rates(device, code, size_wh)) for size_wh in dict.fromkeys(sizes)]
+        fourcc = _fourcc(code)
+        found += [
+            Mode(fourcc, size_wh, _rates(device, code, size_wh) if fourcc in FORMATS else ())
+            for size_wh in dict.fromkeys(sizes)
+        ]
     return found
 
 

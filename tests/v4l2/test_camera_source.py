@@ -92,7 +92,8 @@ def start(fake_v4l2: Path, tree: Tree) -> Iterator[AgentMaker]:
 def test_cameras_are_listed_with_ids_drivers_modes_and_what_is_wrong(
     start: AgentMaker, tree: Tree, tmp_path: Path
 ) -> None:
-    good = FakeCamera(tmp_path / "a", [("YUYV", (64, 48), (30, 15)), ("MJPG", (128, 96), (30,))], name="Good Camera")
+    modes: list[Mode] = [("YUYV", (64, 48), (30, 15)), ("MJPG", (128, 96), (30,)), ("H264", (256, 192), (60, 30))]
+    good = FakeCamera(tmp_path / "a", modes, name="Good Camera")
     busy = FakeCamera(tmp_path / "b", SMALL, name="Busy Camera")
     busy.state = CameraState.BUSY
     forbidden = FakeCamera(tmp_path / "c", SMALL, name="Forbidden Camera")
@@ -116,7 +117,7 @@ def test_cameras_are_listed_with_ids_drivers_modes_and_what_is_wrong(
     first, second, third = agent("list")["cameras"]
     assert first["path"] == str(tree.node(0))
     assert (first["name"], first["stable_id"], first["driver"]) == ("Good Camera", "usb-good-index0", "fakecamera")
-    assert first["modes"] == [["YUYV", 64, 48, 30, 15], ["MJPG", 128, 96, 30]]
+    assert first["modes"] == [["YUYV", 64, 48, 30, 15], ["MJPG", 128, 96, 30], ["H264", 256, 192]]
     assert first["trouble"] == ""
     assert "in use by zoom (process 123)" in second["trouble"]
     assert third["name"] == "Forbidden Camera"
