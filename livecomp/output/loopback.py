@@ -12,7 +12,10 @@ from pathlib import Path
 from livecomp.errors import OutputError
 from livecomp.output.v4l2 import CAP_CAPTURE, CAP_OUTPUT, DRIVER, G_FMT, call_format, capabilities, open_device
 
-__all__ = ["VirtualCameraInfo", "find_virtual_camera", "holders", "list_virtual_cameras", "names_of"]
+__all__ = ["OLD", "VirtualCameraInfo", "find_virtual_camera", "holders", "list_virtual_cameras", "names_of"]
+
+OLD = "before 0.13"
+"""Version of the drivers that have neither a version in /sys nor the attribute "state", as observed with 0.12.7."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,7 @@ class VirtualCameraInfo:
         path: "/dev/video10".
         number: N of /dev/videoN.
         label: Its name, as video-call programs show it.
-        driver_version: "0.12.7"; "" when unknown.
+        driver_version: "0.13.2", or `OLD` for those that do not tell; "" when unknown.
         exclusive_caps: Whether it poses as a camera only while it has pictures; None when unknown.
         size_wh: Width and height agreed on now, in pixels; None without a format.
         fourcc: Format agreed on now; "" without.
@@ -133,7 +136,7 @@ def _described(number: int, root: Path) -> VirtualCameraInfo | None:
         return None
     finally:
         os.close(device)
-    version, exclusive = _read(root / "sys/module/v4l2loopback/version"), _exclusive_caps(number, root)
+    version, exclusive = _version(node, root), _exclusive_caps(number, root)
     is_produced = bool(caps & CAP_CAPTURE) and not caps & CAP_OUTPUT
     who = (names_of(holders(path, root)) or "another program") if is_produced else ""
     return VirtualCameraInfo(
@@ -150,6 +153,11 @@ def _described(number: int, root: Path) -> VirtualCameraInfo | None:
     )
 
 
+def _version(node: Path, root: Path) -> str:
+    told = _read(root / "sys/module/v4l2loopback/version")
+    return told or (OLD if (node / "max_openers").exists() and not (node / "state").exists() else "")
+
+
 def _exclusive_caps(number: int, root: Path) -> bool | None:
     """The parameter is a list, one entry for each device in the order of their numbers."""
     values = _read(root / "sys/module/v4l2loopback/parameters/exclusive_caps").split(",")
@@ -161,7 +169,7 @@ def _exclusive_caps(number: int, root: Path) -> bool | None:
 
 def _faults(version: str, exclusive: bool | None, caps: int) -> Iterator[str]:
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-    is_old = len(numbers) == 2 and numbers < (0, 13)
+    is_old = version == OLD or (len(numbers) == 2 and numbers < (0, 13))
     if exclusive is False:
         yield (
             "exclusive_caps is 0: Chromium, and what is built on it, does not list this camera; "

@@ -370,9 +370,20 @@ from livecomp.output.loopback import list_virtual_cameras
 print(info.number, info.label, info.driver_version, info.exclusive_caps, info.is_free, info.size_wh)
 print(" ".join(info.faults))
 """
+    version = sticky.root / "sys/module/v4l2loopback/version"
+    for told, known in (("0.12.7", "0.12.7"), (None, "before 0.13")):
+        version.unlink()
+        if told:
+            version.write_text(told)
+        with sticky.run(script) as program:
+            assert program.line() == f"10 LiveComp {known} True True None"
+            assert "lets only one program write per load of the module" in program.line()
+            program.finish()
+        version.touch()
+    (sticky.root / "sys/class/video4linux/video10/state").write_text("capture\n")
     with sticky.run(script) as program:
-        assert program.line() == "10 LiveComp 0.12.7 True True None"
-        assert "lets only one program write per load of the module" in program.line()
+        assert program.line() == "10 LiveComp  True True None"
+        assert program.line() == ""
         program.finish()
     (sticky.root / "sys/module/v4l2loopback/parameters/exclusive_caps").write_text("N,N\n")
     with sticky.run(script) as program:
