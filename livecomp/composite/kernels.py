@@ -51,7 +51,8 @@ def compose_band(
     curves: F32,
     log_gain: F32,
     shaded: bool,
-    sides: F32,
+    person: F32,
+    room: F32,
     decontaminate: bool,
     wrap: F32,
     light_wrap: np.float32,
@@ -72,8 +73,9 @@ def compose_band(
         curves: (3, LUT_STEPS) float32, values 0..255.
         log_gain: (h, w) float32.
         shaded: Whether `log_gain` is used.
-        sides: See `EdgeMaps`.
-        decontaminate: Whether `sides` is used.
+        person: See `EdgeMaps`.
+        room: See `EdgeMaps`.
+        decontaminate: Whether `person` and `room` are used.
         wrap: See `EdgeMaps`.
         light_wrap: Strength of the wrap; 0 leaves `wrap` unused.
         linear: (256,) float32, linear light 0..1 of each 8-bit value.
@@ -95,8 +97,9 @@ def compose_band(
         scene = background[y, 3 * left : 3 * right]
         _load(rgb[y, 3 * left : 3 * right], alpha[y, left:right], red, green, blue, opacity, count)
         if decontaminate:
-            v0, v1, v = _place(y, height, sides.shape[0])
-            _decontaminate(red, green, blue, opacity, sides[v0], sides[v1], v, left, width, count)
+            v0, v1, v = _place(y, height, person.shape[0])
+            near, far = (person[v0], person[v1]), (room[v0], room[v1])
+            _decontaminate(red, green, blue, opacity, near, far, v, left, width, count)
         _mix(red, green, blue, matrix, steps[0], steps[1], steps[2], count)
         _look_up(red, curves[0], steps[0], count)
         _look_up(green, curves[1], steps[1], count)
@@ -169,26 +172,26 @@ def _decontaminate(
     green: F32,
     blue: F32,
     opacity: F32,
-    upper: F32,
-    lower: F32,
+    person: tuple[F32, F32],
+    room: tuple[F32, F32],
     v: np.float32,
     left: int,
     width: int,
     count: int,
 ) -> None:
-    """Step 1 in `reference`, in mixed pixels only; `upper` and `lower` are the rows of `sides` around this one."""
+    """Step 1 in `reference`, in mixed pixels only; of `person` and `room` come the rows around this one."""
     for x in range(count):
         a = opacity[x]
         if a <= _ZERO or a >= _ONE:
             continue
-        first, second, u = _place(left + x, width, upper.shape[0])
-        person_weight = _sample(upper, lower, v, first, second, u, 3) + _FEW
-        room_weight = _sample(upper, lower, v, first, second, u, 7) + _FEW
+        first, second, u = _place(left + x, width, person[0].shape[0])
+        near_weight = _sample(person[0], person[1], v, first, second, u, 3) + _FEW
+        far_weight = _sample(room[0], room[1], v, first, second, u, 3) + _FEW
         for channel, values in enumerate((red, green, blue)):
             value = values[x]
-            near = (_sample(upper, lower, v, first, second, u, channel) + _FEW * value) / person_weight
-            room = (_sample(upper, lower, v, first, second, u, channel + 4) + _FEW * value) / room_weight
-            values[x] = min(max(near + a * (value - a * near - (_ONE - a) * room), _ZERO), _TOP)
+            near = (_sample(person[0], person[1], v, first, second, u, channel) + _FEW * value) / near_weight
+            far = (_sample(room[0], room[1], v, first, second, u, channel) + _FEW * value) / far_weight
+            values[x] = min(max(near + a * (value - a * near - (_ONE - a) * far), _ZERO), _TOP)
 
 
 @_compiled

@@ -68,9 +68,9 @@ class ReferenceCompositor:
         alpha = alpha8[..., None].astype(np.float32) / np.float32(255)
         person = frame.rgb.astype(np.float32)
         if self._decontaminate:
-            sides = _stretch(maps.sides, frame.size_wh)
-            near = (sides[..., 0:3] + FEW * person) / (sides[..., 3:4] + FEW)
-            room = (sides[..., 4:7] + FEW * person) / (sides[..., 7:8] + FEW)
+            inside, outside = _stretch(maps.person, frame.size_wh), _stretch(maps.room, frame.size_wh)
+            near = (inside[..., :3] + FEW * person) / (inside[..., 3:] + FEW)
+            room = (outside[..., :3] + FEW * person) / (outside[..., 3:] + FEW)
             clean = np.clip(near + alpha * (person - alpha * near - (1 - alpha) * room), 0, 255)
             person = np.where((alpha > 0) & (alpha < 1), clean, person)
         weakened = correction.with_strength(self._color_strength, self._shading_strength)

@@ -168,3 +168,20 @@ def test_nothing_is_compiled_after_open(threads: int) -> None:
     compositor.close()
     assert len(compose_band.signatures) == known == 1
     assert writable.flags.writeable
+
+
+def test_the_light_of_a_scene_is_that_of_this_scene() -> None:
+    """What is kept of a background must not light the person in front of another, or of one that has changed."""
+    rng = np.random.default_rng(8)
+    frame = Frame(random_picture(rng, 90, 160), 0).with_alpha(soft_alpha(rng, 90, 160))
+    dark, bright = (freeze(np.full((90, 160, 3), level, np.uint8)) for level in (5, 250))
+    moving = np.full((90, 160, 3), 5, np.uint8)
+    kept, fresh = FusedCompositor(light_wrap=1.0), []
+    for scene in (dark, bright):
+        for _ in range(2):
+            shown = kept.compose(frame, scene, Correction.identity()).rgb
+        fresh.append(FusedCompositor(light_wrap=1.0).compose(frame, scene.copy(), Correction.identity()).rgb)
+        np.testing.assert_array_equal(shown, fresh[-1])
+    for level, expected in zip((5, 250), fresh, strict=True):
+        moving[:] = level
+        np.testing.assert_array_equal(kept.compose(frame, moving, Correction.identity()).rgb, expected)

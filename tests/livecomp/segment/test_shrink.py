@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from livecomp.frame import freeze
 from livecomp.segment.shrink import shrink
 
 
@@ -39,3 +40,15 @@ def test_any_size_becomes_the_size_asked_for(shape: tuple[int, int]) -> None:
     assert small.shape == (144, 256, 3)
     assert (small == 77).all()
     assert not np.shares_memory(small, rgb)
+
+
+def test_what_is_kept_of_a_picture_is_never_shown_for_another() -> None:
+    first, second = (freeze(np.full((400, 800, 3), level, np.uint8)) for level in (10, 200))
+    for _ in range(2):
+        assert (shrink(first, (100, 100)) == 10).all()
+        assert (shrink(second, (100, 100)) == 200).all()
+        assert (shrink(second, (50, 50)) == 200).all()
+    writable = np.full((400, 800, 3), 10, np.uint8)
+    shrink(writable, (100, 100))
+    writable[:] = 90
+    assert (shrink(writable, (100, 100)) == 90).all()
