@@ -6,7 +6,7 @@ import functools
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from livecomp.capture.registry import open_source
 from livecomp.capture.still import StillSource
 from livecomp.composite.beside import beside_size
 from livecomp.composite.fused import FusedCompositor
-from livecomp.config import Config
+from livecomp.config import Config, Stages
 from livecomp.errors import ConfigError, InputError, LiveCompError, MatteError, OutputError
+from livecomp.foresight import Foresight
 from livecomp.frame import Frame, U8Array, freeze
 from livecomp.harmonizers import Harmonizer
 from livecomp.harmonizers.lowres import make_input
@@ -29,6 +30,7 @@ from livecomp.output import Sink
 from livecomp.output.still import StillSink
 from livecomp.output.video import VideoSink
 from livecomp.pipeline import Pipeline
+from livecomp.smooth.ahead import LookAheadSmoother
 from livecomp.stats import StageSummary
 
 __all__ = [
@@ -150,17 +152,26 @@ def process(
     extra = None if before_after is None else Path(before_after)
     targets = [target] if extra is None else [target, extra]
     check_targets([Path(source), Path(background)], targets, overwrite=overwrite)
-    pipeline = Pipeline(config.build(background), on_miss=config.on_miss, keep_plain=extra is not None)
+    stages = config.build(background)
     folder = Path(source)
     if folder.is_dir():
         if extra is not None:
             raise ConfigError("before/after works for one video or picture, not for a folder")
+        pipeline = Pipeline(stages, on_miss=config.on_miss)
         return _process_folder(folder, pipeline, target, config, overwrite=overwrite, progress=progress)
-    return _process_one(source, pipeline, target, extra, config, progress)
+    looks_ahead = config.smooth.filter == "steady" and config.smooth.look_ahead_s > 0
+    ahead_stages = config.build(background) if looks_ahead else None
+    return _process_one(source, stages, ahead_stages, target, extra, config, progress)
 
 
 def _process_one(
-    spec: str | Path, pipeline: Pipeline, target: Path, extra: Path | None, config: Config, progress: Progress
+    spec: str | Path,
+    stages: Stages,
+    ahead_stages: Stages | None,
+    target: Path,
+    extra: Path | None,
+    config: Config,
+    progress: Progress,
 ) -> ProcessReport:
     with closing(open_source(spec)) as source:
         source.open()
@@ -172,7 +183,14 @@ def _process_one(
             picker = BesidePicker(only_frame=(total or 1) // 2 if as_picture else None)
             outputs.append(Output(_make_sink(extra, info, config), picker, "before/after"))
         done = itertools.count(1)
-        with pipeline:
+        with ExitStack() as opened:
+            foreseen = None
+            if ahead_stages is not None and not source.info.is_still:
+                smoother = LookAheadSmoother(reach_s=config.smooth.look_ahead_s)
+                foreseen = opened.enter_context(Foresight(open_source(spec), ahead_stages, smoother)).correction
+            pipeline = opened.enter_context(
+                Pipeline(stages, on_miss=config.on_miss, keep_plain=extra is not None, foreseen=foreseen)
+            )
             start_ns = time.monotonic_ns()
             frames = run_offline(source, pipeline, outputs, on_frame=lambda: progress(next(done), total))
     seconds = (time.monotonic_ns() - start_ns) / 1e9

@@ -81,6 +81,12 @@ class SmoothConfig(_Section):
     """Steadying the correction."""
 
     filter: str = Field("steady", description="Filter over time: steady, one_euro, exponential or none.")
+    look_ahead_s: float = Field(
+        2.5,
+        ge=0,
+        le=10,
+        description="Videos: steady looks so many seconds back and ahead; 0 as in a call.",
+    )
 
 
 class CompositeConfig(_Section):

@@ -7,6 +7,7 @@ never shown: the run stops, or a slate takes its place.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -55,10 +56,18 @@ class Pipeline:
         on_miss: What happens to a frame without a valid matte: "stop" raises, "slate" shows a slate and counts it.
         keep_plain: Also make the composite without correction, for comparisons.
         harmonize_every: A correction is predicted for every n-th frame, and repeated in between; may be changed.
+        foreseen: Gives the finished correction of the frame at a time in nanoseconds, in place of harmonizer and
+            smoother, for files that were looked at ahead.
     """
 
     def __init__(
-        self, stages: Stages, *, on_miss: OnMiss = "stop", keep_plain: bool = False, harmonize_every: int = 1
+        self,
+        stages: Stages,
+        *,
+        on_miss: OnMiss = "stop",
+        keep_plain: bool = False,
+        harmonize_every: int = 1,
+        foreseen: Callable[[int], Correction] | None = None,
     ) -> None:
         self.harmonize_every = harmonize_every
         self._stages = stages
@@ -66,6 +75,7 @@ class Pipeline:
         self._repeated = 0
         self._on_miss = on_miss
         self._keep_plain = keep_plain
+        self._foreseen = foreseen
         self._cuts = CutDetector()
         self._scene_cuts = CutDetector()
         self._resources = ExitStack()
@@ -156,13 +166,11 @@ class Pipeline:
             if stages.background.is_moving and self._scene_cuts.is_cut(scene):
                 stages.smoother.reset()
                 self._predicted = None
-        self._repeated += 1
-        if self._predicted is None or self._repeated >= self.harmonize_every:
-            with timer.measure("harmonize"):
-                self._predicted, self._repeated = self._predict(matted, scene), 0
-        correction = self._predicted
-        with timer.measure("smooth"):
-            correction = stages.smoother.update(correction, frame.pts_ns, matted.require_alpha())
+        if self._foreseen is None:
+            correction = self._correct(matted, scene)
+        else:
+            with timer.measure("look ahead"):
+                correction = self._foreseen(frame.pts_ns)
         with timer.measure("composite"):
             composite = stages.compositor.compose(matted, scene, correction)
         plain = stages.compositor.compose(matted, scene, Correction.identity()) if self._keep_plain else None
@@ -184,6 +192,15 @@ class Pipeline:
             raise MatteError(f"the segmenter answered the frame at {frame.pts_ns / 1e9:.3f} s with another frame")
         matted.require_alpha()
         return matted
+
+    def _correct(self, matted: Frame, scene: U8Array) -> Correction:
+        """Predict a correction, or repeat the one before, and steady it."""
+        self._repeated += 1
+        if self._predicted is None or self._repeated >= self.harmonize_every:
+            with self.timer.measure("harmonize"):
+                self._predicted, self._repeated = self._predict(matted, scene), 0
+        with self.timer.measure("smooth"):
+            return self._stages.smoother.update(self._predicted, matted.pts_ns, matted.require_alpha())
 
     def _predict(self, matted: Frame, scene: U8Array) -> Correction:
         size = self._stages.harmonizer.input_size

@@ -1,0 +1,173 @@
+"""Corrections for files that know what comes: predicted ahead on small pictures, then smoothed to both sides.
+
+Frames of a file are large, corrections are small. So a second reader runs some seconds ahead of the pipeline, on small
+copies, and only its corrections are kept: memory does not grow with the size of the frames or the length of the file.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from contextlib import ExitStack
+from typing import NamedTuple, Protocol, Self
+
+import cv2
+import numpy as np
+
+from livecomp.capture import Source
+from livecomp.config import Stages
+from livecomp.correction import Correction
+from livecomp.cuts import CutDetector
+from livecomp.errors import ContractError, MatteError
+from livecomp.frame import Frame, U8Array, freeze
+from livecomp.harmonizers.lowres import make_input
+from livecomp.smooth.ahead import LookAheadSmoother
+
+__all__ = ["Foresight", "small_frame"]
+
+_LINES = 360
+_QUEUE_FRAMES = 30
+_POLL_S = 0.1
+
+
+class _Resource(Protocol):
+    def open(self) -> object: ...
+
+    def close(self) -> None: ...
+
+
+class _Seen(NamedTuple):
+    """What is kept of a frame: the prediction for it, its matte, and whether a scene starts with it."""
+
+    correction: Correction
+    pts_ns: int
+    alpha: U8Array
+    is_cut: bool
+
+
+class Foresight:
+    """Gives the correction of each frame of a file, smoothed over the time before and after it.
+
+    Args:
+        source: The file, a reader of its own; opened and closed here.
+        stages: Stages of its own, of which segmenter, background and harmonizer are used; opened and closed here.
+        smoother: Without frames as yet.
+    """
+
+    def __init__(self, source: Source, stages: Stages, smoother: LookAheadSmoother) -> None:
+        self._source = source
+        self._stages = stages
+        self._smoother = smoother
+        self._cuts, self._scene_cuts = CutDetector(), CutDetector()
+        self._queue: queue.Queue[_Seen | BaseException | None] = queue.Queue(_QUEUE_FRAMES)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="livecomp-foresight", daemon=True)
+        self._resources = ExitStack()
+        self._ended = False
+
+    def open(self) -> Self:
+        """Open the file and the stages, and start to look ahead.
+
+        Raises:
+            LiveCompError: One of them cannot be had; those already open are closed again.
+        """
+        stages = self._stages
+        with ExitStack() as opened:
+            resources: tuple[_Resource, ...] = (self._source, stages.segmenter, stages.background, stages.harmonizer)
+            for resource in resources:
+                opened.callback(resource.close)
+                resource.open()
+            self._resources = opened.pop_all()
+        self._thread.start()
+        return self
+
+    def close(self) -> None:
+        """Stop, wait for the thread and release everything; harmless when repeated."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._resources.close()
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def correction(self, pts_ns: int) -> Correction:
+        """The correction of the frame at a time; to be asked in the order of the file, frames may be left out.
+
+        Raises:
+            ContractError: There is no such frame in the file, or it was asked for before.
+            LiveCompError: Reading or predicting ahead has failed.
+        """
+        while True:
+            while (known := self._smoother.pop()) is None:
+                if self._ended:
+                    raise ContractError(f"expected the time of a frame of the file, received {pts_ns / 1e9:.3f} s")
+                self._take()
+            if known[0] == pts_ns:
+                return known[1]
+            if known[0] > pts_ns:
+                raise ContractError(
+                    f"expected the time of a frame from {known[0] / 1e9:.3f} s on, received {pts_ns / 1e9:.3f} s"
+                )
+
+    def _take(self) -> None:
+        """Wait for one more frame to be seen; raises what ended the thread."""
+        seen = self._queue.get()
+        if isinstance(seen, BaseException):
+            raise seen
+        if seen is None:
+            self._ended = True
+            self._smoother.finish()
+        else:
+            self._smoother.push(seen.correction, seen.pts_ns, seen.alpha, is_cut=seen.is_cut)
+
+    def _run(self) -> None:
+        item: _Seen | BaseException | None
+        while not self._stopping.is_set():
+            try:
+                frame = self._source.read()
+                item = None if frame is None else self._look(frame)
+            except BaseException as error:  # a thread's boundary: `_take` re-raises it in the owner
+                item = error
+            if not self._put(item) or not isinstance(item, _Seen):
+                return
+
+    def _put(self, item: _Seen | BaseException | None) -> bool:
+        while not self._stopping.is_set():
+            try:
+                self._queue.put(item, timeout=_POLL_S)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def _look(self, frame: Frame) -> _Seen:
+        stages = self._stages
+        small = small_frame(frame)
+        is_cut = self._cuts.is_cut(small.rgb)
+        if is_cut:
+            stages.segmenter.reset()
+        try:
+            alpha = stages.segmenter.segment(small).require_alpha()
+        except MatteError:  # the pipeline finds it too, and stops or shows a slate; nothing is learned from the frame
+            alpha = freeze(np.zeros(small.rgb.shape[:2], np.uint8))
+        scene = stages.background.render(small.with_alpha(alpha))
+        if stages.background.is_moving:
+            is_cut |= self._scene_cuts.is_cut(scene)
+        composite, mask = make_input(small.rgb, scene, alpha, stages.harmonizer.input_size)
+        return _Seen(stages.harmonizer.predict(composite, mask), frame.pts_ns, alpha, is_cut)
+
+
+def small_frame(frame: Frame, lines: int = _LINES) -> Frame:
+    """The frame with at most so many rows, averaged over areas; the very same one if it has no more."""
+    width, height = frame.size_wh
+    if height <= lines:
+        return frame
+    step = max(1, height // (2 * lines))
+    thinned = frame.rgb[::step, ::step]
+    size_wh = (max(1, round(width * lines / height)), lines)
+    rgb = np.asarray(cv2.resize(np.ascontiguousarray(thinned), size_wh, interpolation=cv2.INTER_AREA), np.uint8)
+    return Frame(freeze(rgb), frame.pts_ns)

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from livecomp.correction import Correction
+from livecomp.errors import ContractError, InputError, MatteError, ModelError
+from livecomp.foresight import Foresight, small_frame
+from livecomp.frame import Frame, U8Array, freeze
+from livecomp.offline import Output, run_offline
+from livecomp.pipeline import Pipeline
+from livecomp.smooth.ahead import LookAheadSmoother
+from tests.livecomp.fakes import FakeHarmonizer, FakeSegmenter, FakeSink, FakeSmoother, FakeSource, fake_stages
+
+FRAMES = 60
+STEP = 30
+
+
+def level(value: float) -> Correction:
+    plain = Correction.identity()
+    return Correction(plain.matrix * np.float32(value), plain.curves, plain.log_gain)
+
+
+class SteppingHarmonizer(FakeHarmonizer):
+    """The light changes at frame `STEP`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.predictions = 0
+
+    def predict(self, composite: U8Array, alpha: U8Array) -> Correction:
+        self.predictions += 1
+        return level(1.0 if self.predictions <= STEP else 1.3)
+
+
+class Recording(FakeSmoother):
+    def update(self, correction: Correction, pts_ns: int, alpha: U8Array | None = None) -> Correction:
+        raise AssertionError("the filter for calls is not asked when everything is foreseen")
+
+
+def test_a_file_is_corrected_without_lag_and_the_pipeline_predicts_nothing() -> None:
+    harmonizer, idle = SteppingHarmonizer(), SteppingHarmonizer()
+    source, sink = FakeSource(FRAMES), FakeSink()
+    source.open()
+    applied: list[float] = []
+
+    def pick(processed: object) -> None:
+        applied.append(float(processed.correction.matrix[0, 0]))  # type: ignore[attr-defined]
+
+    with (
+        Foresight(FakeSource(FRAMES), fake_stages(harmonizer=harmonizer), LookAheadSmoother()) as foresight,
+        Pipeline(fake_stages(harmonizer=idle, smoother=Recording()), foreseen=foresight.correction) as pipeline,
+    ):
+        assert run_offline(source, pipeline, [Output(sink, pick)]) == FRAMES
+    assert harmonizer.predictions == FRAMES
+    assert idle.predictions == 0
+    assert max(applied[: STEP - 2]) < 1.03
+    assert min(applied[STEP + 2 :]) > 1.27
+    assert "look ahead" in {row.stage for row in pipeline.timer.summary()}
+
+
+def test_it_runs_ahead_by_seconds_and_not_through_the_whole_file() -> None:
+    harmonizer = SteppingHarmonizer()
+    smoother = LookAheadSmoother(reach_s=1.0)
+    with Foresight(FakeSource(100_000), fake_stages(harmonizer=harmonizer), smoother) as foresight:
+        foresight.correction(0)
+        foresight.correction(40_000_000)
+    assert harmonizer.predictions < 150
+
+
+def test_what_breaks_ahead_is_raised_and_everything_is_closed() -> None:
+    source = FakeSource(50, fail_at=20, error=InputError("damaged after 20 frames"))
+    segmenter = FakeSegmenter()
+    with (
+        pytest.raises(InputError, match="after 20 frames"),
+        Foresight(source, fake_stages(segmenter=segmenter), LookAheadSmoother()) as foresight,
+    ):
+        foresight.correction(0)
+    assert source.closed == segmenter.closed == 1
+
+
+class FailingOpen(FakeHarmonizer):
+    def open(self) -> None:
+        raise ModelError("damaged")
+
+
+def test_stages_already_open_are_closed_when_a_later_one_fails() -> None:
+    source, segmenter = FakeSource(), FakeSegmenter()
+    foresight = Foresight(source, fake_stages(segmenter=segmenter, harmonizer=FailingOpen()), LookAheadSmoother())
+    with pytest.raises(ModelError):
+        foresight.open()
+    assert source.closed == segmenter.closed == 1
+
+
+def test_a_frame_without_a_matte_teaches_nothing_and_stops_nothing() -> None:
+    def fault(frame: Frame) -> Frame:
+        if frame.pts_ns == 400_000_000:
+            raise MatteError("lost")
+        return FakeSegmenter().segment(frame)
+
+    stages = fake_stages(segmenter=FakeSegmenter(fault))
+    with Foresight(FakeSource(20), stages, LookAheadSmoother()) as foresight:
+        for index in range(20):
+            assert foresight.correction(index * 40_000_000).matrix[0, 0] == pytest.approx(1)
+
+
+def test_a_time_that_is_no_frame_is_refused() -> None:
+    with Foresight(FakeSource(5), fake_stages(), LookAheadSmoother()) as foresight:
+        foresight.correction(40_000_000)
+        with pytest.raises(ContractError, match=r"from 0\.080 s on, received 0\.040"):
+            foresight.correction(40_000_000)
+        with pytest.raises(ContractError, match=r"received 9\.000"):
+            foresight.correction(9_000_000_000)
+
+
+def test_leaving_early_leaves_no_thread() -> None:
+    with Foresight(FakeSource(100_000), fake_stages(), LookAheadSmoother()) as foresight:
+        foresight.correction(0)
+    foresight.close()
+
+
+@pytest.mark.parametrize(
+    ("size_wh", "small_wh"), [((3840, 2160), (640, 360)), ((101, 361), (101, 360)), ((64, 48), (64, 48))]
+)
+def test_small_frames_keep_the_mean_and_the_time(size_wh: tuple[int, int], small_wh: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    rgb = np.empty((size_wh[1], size_wh[0], 3), np.uint8)
+    rgb[:] = rng.integers(60, 200, 3)
+    small = small_frame(Frame(freeze(rgb), 7))
+    assert small.size_wh == small_wh
+    assert small.pts_ns == 7
+    assert (small.rgb == rgb[0, 0]).all()
