@@ -19,6 +19,7 @@ from livecomp.errors import ConfigError, InputError, MatteError, ModelError, Out
 from livecomp.frame import Composite, Frame, U8Array, freeze
 from livecomp.live import LiveStatus
 from livecomp.live.session import LiveSession
+from livecomp.segment.segmenter import PersonSegmenter
 from tests.livecomp.fakes import CANARY, FakeCompositor, FakeHarmonizer, FakeSmoother
 from tests.livecomp.live.fakes import HEIGHT, WIDTH, PacedSource, WatchedSink, eventually, live_config
 
@@ -87,8 +88,8 @@ class Call:
 
 
 @contextmanager
-def running(config: Config | None = None, **options: object) -> Iterator[Call]:
-    call = Call(config or live_config(), **options)
+def running(config: Config | None = None, *, call_type: type[Call] = Call, **options: object) -> Iterator[Call]:
+    call = call_type(config or live_config(), **options)
     call.session.start()
     try:
         assert eventually(call.is_showing), call.status()
@@ -162,6 +163,70 @@ def test_a_failing_segmenter_gives_slates_within_the_stall_time_and_recovers(fau
         assert call.status().missed > 0
         call.segmenter.fault = None
         assert eventually(call.is_showing, 0.5)
+        assert call.status().state == "live"
+
+
+class TrueMatte:
+    """A matte model with the true matte, or whatever `fault` makes of it."""
+
+    name = "scripted"
+
+    def __init__(self) -> None:
+        self.fault: Callable[[np.ndarray], object] = lambda matte: matte
+
+    def open(self) -> None:
+        pass
+
+    def predict(self, rgb: U8Array) -> np.ndarray:
+        matte = (rgb != np.array(CANARY, np.uint8)).any(axis=2).astype(np.float32)
+        return self.fault(matte)  # type: ignore[return-value]
+
+    def reset(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lambda matte: np.full_like(matte, np.nan),
+        np.ones_like,
+        lambda matte: np.full_like(matte, 0.5),
+        lambda matte: matte[None],
+        lambda matte: matte.astype(np.uint8),
+        lambda matte: matte * 3,
+        lambda matte: None,
+    ],
+    ids=["nan", "ones", "halves", "shape", "dtype", "range", "nothing"],
+)
+def test_a_matte_that_cannot_be_true_gives_slates_and_the_call_recovers(fault: Callable[[np.ndarray], object]) -> None:
+    model = TrueMatte()
+
+    class WithRealSegmenter(Call):
+        def build(self, config: Config) -> Stages:
+            # no refiner: it would blend the canary into the edge, where a person's hair would be
+            return replace(super().build(config), segmenter=PersonSegmenter(model, matte_filter=None, refiner=None))
+
+    with running(call_type=WithRealSegmenter) as call:
+        model.fault = fault
+        start = time.monotonic()
+        assert eventually(lambda: call.sink.since(start, "slate") != [], 0.25 + 0.25)
+        assert eventually(lambda: call.status().state == "stalled")
+        model.fault = lambda matte: matte
+        assert eventually(call.is_showing, 0.5)
+
+
+def test_an_empty_matte_shows_the_scene_alone() -> None:
+    with running() as call:
+        call.segmenter.fault = lambda frame: frame.with_alpha(np.zeros((HEIGHT, WIDTH), np.uint8))
+
+        def is_empty() -> bool:
+            shown = call.sink.since(time.monotonic() - 0.1)
+            return bool(shown) and bool((shown[-1].rgb == np.array(SCENE, np.uint8)).all())
+
+        assert eventually(is_empty)
         assert call.status().state == "live"
 
 
