@@ -385,6 +385,7 @@ print(" ".join(info.faults) or "no faults")
         assert program.line() == "10 LiveComp  True True None"
         assert program.line() == "no faults"
         program.finish()
+    version.write_text("0.13.2\n")
     (sticky.root / "sys/module/v4l2loopback/parameters/exclusive_caps").write_text("N,N\n")
     with sticky.run(script) as program:
         assert program.line().split()[3] == "False"
