@@ -167,17 +167,21 @@ def _run(given: Mapping[str, Any], **how: Any) -> None:  # noqa: ANN401  fields 
     from livecomp.control.steering import Steering
 
     options = CallOptions(given, **how)
+    calls: list[Steering] = []
     with _status_line() as show:
 
         def started(steering: Steering, address: str) -> None:
-            status = steering.status()
-            target = f" to {status['device']}" if options.virtual_camera else ""
+            calls.append(steering)
+            target = f" to {steering.status()['device']}" if options.virtual_camera else ""
             say(f"the call runs{target}; Ctrl-C ends it")
             if address:
                 say("the page is for this machine alone, and its address is a secret:")
                 stdout.print(address, highlight=False, soft_wrap=True)
 
         run_call(options, started=started, tick=lambda steering: show(steering.status()))
+    for call in calls:
+        status = call.status()
+        say(f"ended: {status['shown']} pictures, {status['slates']} slates, {status['dropped']} frames dropped")
 
 
 @contextmanager

@@ -137,6 +137,7 @@ def test_a_signal_ends_it_and_leaves_nothing_behind(system: System, by: signal.S
         assert green_pixels(system.loopback.rgb()) == 0
         assert (system.root / "run/livecomp/ctl.sock").stat().st_mode & 0o777 == 0o600
         said = call.end(by)
+    assert "ended: " in said
     assert "Warning" not in said
     assert "Traceback" not in said
     assert not (system.root / "run/livecomp/ctl.sock").exists()
