@@ -8,21 +8,27 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from statistics import median
 
 from livecomp.background import fit_to
 from livecomp.bench import Case, Measurement
 from livecomp.capture import Source
 from livecomp.capture.demo import DemoSource
 from livecomp.capture.registry import open_source
-from livecomp.config import Config
+from livecomp.config import Config, Stages
+from livecomp.correction import Correction
 from livecomp.errors import InputError
 from livecomp.frame import Frame
 from livecomp.pipeline import Pipeline
 from livecomp.stats import StageTimer
+from livecomp.threads import bound_threads
 
-__all__ = ["load_frames", "measure", "measure_apart"]
+__all__ = ["Measurer", "at", "config_for", "load_frames", "measure", "measure_apart", "peak_mib"]
+
+Measurer = Callable[[Case, Config, str | Path, str | Path, float], Measurement]
 
 _WARM_UP = 12
+_YARDSTICK_FRAMES = 30
 _FRAMES_MIB = 240
 _FEWEST, _MOST = 8, 48
 _KEPT = 2000
@@ -53,6 +59,15 @@ def load_frames(spec: str | Path, size_wh: tuple[int, int]) -> list[Frame]:
     return frames
 
 
+def config_for(case: Case, config: Config) -> Config:
+    """The configuration with what a case says in place of its own."""
+    segment = config.segment.model_copy(update={"model": case.segmenter, "backend": case.backend})
+    harmonize = config.harmonize.model_copy(update={"model": case.harmonizer, "backend": case.backend})
+    width, height = case.size_wh
+    live = config.live.model_copy(update={"width": width, "height": height, "harmonize_every": case.harmonize_every})
+    return config.model_copy(update={"segment": segment, "harmonize": harmonize, "live": live})
+
+
 def measure(case: Case, config: Config, spec: str | Path, background: str | Path, seconds: float) -> Measurement:
     """Measure one case in this process.
 
@@ -66,16 +81,15 @@ def measure(case: Case, config: Config, spec: str | Path, background: str | Path
     Raises:
         LiveCompError: A stage cannot be had, or fails.
     """
+    bound_threads()
     frames = load_frames(spec, case.size_wh)
-    segment = config.segment.model_copy(update={"model": case.segmenter, "backend": case.backend})
-    harmonize = config.harmonize.model_copy(update={"model": case.harmonizer, "backend": case.backend})
-    wanted = config.model_copy(update={"segment": segment, "harmonize": harmonize})
+    stages = config_for(case, config).build(background)
     begin = time.monotonic_ns()
-    with Pipeline(wanted.build(background), on_miss="stop", harmonize_every=case.harmonize_every) as pipeline:
+    with Pipeline(stages, on_miss="stop", harmonize_every=case.harmonize_every) as pipeline:
         open_s = (time.monotonic_ns() - begin) / 1e9
         interval_ns = 33_333_333
         for index in range(_WARM_UP):
-            pipeline.process(_at(frames, index, interval_ns))
+            pipeline.process(at(frames, index, interval_ns))
         pipeline.timer = StageTimer()
         whole = StageTimer()
         frame_ms: list[float] = []
@@ -83,24 +97,44 @@ def measure(case: Case, config: Config, spec: str | Path, background: str | Path
         index = _WARM_UP
         while time.monotonic_ns() - start_ns < seconds * 1e9:
             before = time.monotonic_ns()
-            pipeline.process(_at(frames, index, interval_ns))
+            pipeline.process(at(frames, index, interval_ns))
             frame_ms.append((time.monotonic_ns() - before) / 1e6)
             whole.add("frame", frame_ms[-1])
             index += 1
         wall = (time.monotonic_ns() - start_ns) / 1e9
         cores = (time.process_time() - start_cpu) / wall
+        found = pipeline.timer.summary()
+        copy_ms, plain_ms = _yardsticks(stages, frames)
         return Measurement(
             case=case,
             frames=index - _WARM_UP,
             seconds=wall,
             fps=(index - _WARM_UP) / wall,
             cores=cores,
-            peak_mib=_peak_mib(),
+            peak_mib=peak_mib(),
             frame=whole.summary()[0],
-            stages=pipeline.timer.summary(),
+            stages=found,
             frame_ms=[round(value, 3) for value in frame_ms[-_KEPT:]],
             open_s=open_s,
+            copy_ms=copy_ms,
+            plain_ms=plain_ms,
         )
+
+
+def _yardsticks(stages: Stages, frames: Sequence[Frame]) -> tuple[float, float]:
+    """What the compositor is held against, both in ms: memory copied, and a composite without a correction."""
+    copies, plains = [], []
+    for index in range(_YARDSTICK_FRAMES):
+        matted = stages.segmenter.segment(at(frames, index, 33_333_333))
+        scene = stages.background.render(matted)
+        start_ns = time.monotonic_ns()
+        matted.rgb.copy()
+        scene.copy()
+        middle_ns = time.monotonic_ns()
+        stages.compositor.compose(matted, scene, Correction.identity())
+        copies.append((middle_ns - start_ns) / 1e6)
+        plains.append((time.monotonic_ns() - middle_ns) / 1e6)
+    return median(copies), median(plains)
 
 
 def measure_apart(
@@ -110,9 +144,19 @@ def measure_apart(
     background: str | Path,
     seconds: float,
     *,
+    measurer: Measurer = measure,
     progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> list[Measurement]:
     """Measure each case in a process of its own, so that neither memory nor thread pools carry over.
+
+    Args:
+        cases: What to measure, one after the other.
+        config: All other options.
+        spec: Where frames come from.
+        background: The scene.
+        seconds: How long to measure each, after warm-up.
+        measurer: Measures one case; a function of a module, as another process has to find it.
+        progress: Called with the number of cases done, and of all.
 
     Raises:
         LiveCompError: As `measure`.
@@ -122,12 +166,12 @@ def measure_apart(
     for done, case in enumerate(cases):
         progress(done, len(cases))
         with ProcessPoolExecutor(1, mp_context=context) as pool:
-            found.append(pool.submit(measure, case, config, spec, background, seconds).result())
+            found.append(pool.submit(measurer, case, config, spec, background, seconds).result())
     progress(len(cases), len(cases))
     return found
 
 
-def _at(frames: Sequence[Frame], index: int, interval_ns: int) -> Frame:
+def at(frames: Sequence[Frame], index: int, interval_ns: int) -> Frame:
     """Frame number `index` of an endless clip that runs to its end and back again, so that nothing jumps."""
     period = max(1, 2 * (len(frames) - 1))
     place = index % period
@@ -135,7 +179,8 @@ def _at(frames: Sequence[Frame], index: int, interval_ns: int) -> Frame:
     return Frame(frame.rgb, index * interval_ns)
 
 
-def _peak_mib() -> float:
+def peak_mib() -> float:
+    """Most resident memory of this process so far, MiB; not a number where the system does not tell."""
     if sys.platform == "win32":
         return float("nan")
     import resource

@@ -58,13 +58,21 @@ def _measurement(row: dict[str, Any]) -> Measurement:
 def markdown(report: Report) -> str:
     """Machine, one row for each case, and the stages of each."""
     lines = [f"- {name}: {value}" for name, value in report.machine.items()]
-    lines += ["", "| case | frames/s | frame p50 ms | p95 | p99 | cores | peak MiB |", "|---|---|---|---|---|---|---|"]
+    lines += ["", "| case | frames/s | frame p50 ms | p95 | p99 | cores | peak MiB | harmonizing | compositor |"]
+    lines += ["|---|---|---|---|---|---|---|---|---|"]
     for row in report.measurements:
         frame = row.frame
         lines.append(
             f"| {row.case.name} | {row.fps:.1f} | {frame.p50_ms:.1f} | {frame.p95_ms:.1f} | {frame.p99_ms:.1f} "
-            f"| {row.cores:.2f} | {row.peak_mib:.0f} |"
+            f"| {row.cores:.2f} | {row.peak_mib:.0f} | {_share(row.harmonizing)} | {_times(row.copies)} |"
         )
+    lines += [
+        "",
+        "Harmonizing: the share of a frame that predicting, smoothing and applying corrections take. Compositor: its "
+        "time by that of copying the frame and the background. Live: the age of a picture when whoever watches has "
+        "read it.",
+    ]
+    lines += [f"- {row.case.name}: {row.note}" + _dropped(row) for row in report.measurements if row.note]
     names = list(dict.fromkeys(stage.stage for row in report.measurements for stage in row.stages))
     lines += [
         "",
@@ -76,6 +84,18 @@ def markdown(report: Report) -> str:
         cells = [_cell(stages.get(name), row.frames) for name in names]
         lines.append(f"| {row.case.name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.0f} %"
+
+
+def _times(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}x"
+
+
+def _dropped(row: Measurement) -> str:
+    return f"; {row.dropped} frames dropped, {row.frames} seen" if row.case.what == "live" else ""
 
 
 def _cell(stage: StageSummary | None, frames: int) -> str:

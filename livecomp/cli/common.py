@@ -15,6 +15,7 @@ from rich.text import Text
 
 import livecomp
 from livecomp.errors import LiveCompError
+from livecomp.threads import bound_threads
 
 __all__ = [
     "Background",
@@ -75,6 +76,7 @@ class Fit(StrEnum):
 
 def main() -> None:
     """The entry point of the command `livecomp`: runs it and turns errors into one line and an exit code."""
+    bound_threads()
     try:
         app()
     except LiveCompError as error:

@@ -22,7 +22,7 @@ def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Completed
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
 
 
-COMMANDS = ["", "process", "harmonize", "demo", "models", "devices", "doctor", "run", "preview", "config"]
+COMMANDS = ["", "process", "harmonize", "demo", "models", "devices", "doctor", "run", "preview", "config", "bench"]
 COMMANDS += ["ctl", "ctl status", "ctl set", "setup", "setup rvm", "setup v4l2loopback", "setup systemd"]
 
 

@@ -1,0 +1,259 @@
+"""The command that says how long everything takes: bench."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from livecomp.cli.common import app, say, show_progress, stdout
+from livecomp.errors import ConfigError, DependencyError, InputError
+
+if TYPE_CHECKING:
+    from livecomp.bench import Case, Measurement, Report
+    from livecomp.config import Config
+
+__all__: list[str] = []
+
+SLOWER = 10
+"""Exit code when something has become slower."""
+
+_SIZES = {
+    "360p": (640, 360),
+    "540p": (960, 540),
+    "720p": (1280, 720),
+    "1080p": (1920, 1080),
+    "1440p": (2560, 1440),
+    "4k": (3840, 2160),
+}
+_EVERY = 3
+"""As often as a call predicts a correction, see `LiveConfig.harmonize_every`."""
+
+_README_SIZES = ("360p", "720p", "1080p", "4k")
+_README_LIVE = ("720p", "1080p")
+_README_PEERS = ("720p", "1080p")
+
+
+class Preset(StrEnum):
+    """Ready-made lists of cases."""
+
+    quick = "quick"
+    readme = "readme"
+
+
+@app.command()
+def bench(
+    size: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--size", "-s", help=f"{', '.join(_SIZES)}, or WIDTHxHEIGHT, repeatable; default: 720p and 1080p."
+        ),
+    ] = None,
+    segmenter: Annotated[
+        list[str] | None,
+        typer.Option(help="Matte: both, general, landscape, rvm, ..., repeatable; default: both."),
+    ] = None,
+    harmonizer: Annotated[
+        list[str] | None, typer.Option(help="live, mkl, reinhard or identity, repeatable; default: live.")
+    ] = None,
+    backend: Annotated[
+        list[str] | None,
+        typer.Option(help="What runs the networks: auto, onnxruntime, ..., repeatable; default: auto."),
+    ] = None,
+    every: Annotated[int, typer.Option(min=1, max=30, help="Predict a correction for every n-th frame.")] = _EVERY,
+    source: Annotated[str, typer.Option("--input", "-i", help="Whose frames: 'demo', a video or a picture.")] = "demo",
+    background: Annotated[
+        str, typer.Option("--background", "-b", help="The scene: 'demo', a picture, a video, a colour or 'blur'.")
+    ] = "demo",
+    seconds: Annotated[float, typer.Option(min=0.1, max=3600, help="How long each case runs, after warm-up.")] = 5.0,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live", help="Measure calls: from the capture of a frame to a program that reads the virtual camera."
+        ),
+    ] = False,
+    device: Annotated[
+        str | None,
+        typer.Option(help="The virtual camera for --live, /dev/video10; default: a stand-in in memory."),
+    ] = None,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="Also measure reference recipes of what one would use instead.")
+    ] = False,
+    preset: Annotated[
+        Preset, typer.Option(help="readme: 360p to 4K, calls and peers, some minutes; for a quiet machine.")
+    ] = Preset.quick,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for JSON, table and plots, named after the machine.")
+    ] = None,
+    plots: Annotated[
+        bool | None, typer.Option("--plots/--no-plots", help="Draw PNG files too; default: if matplotlib is there.")
+    ] = None,
+    compare: Annotated[
+        Path | None, typer.Option(help=f"JSON of an earlier run: exit with {SLOWER} if a case has become slower.")
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option(min=0, max=10, help="By which share a median may grow; machines are noisy.")
+    ] = 0.15,
+) -> None:
+    """Measure the pipeline: each stage and whole frames, rate, processor and memory.
+
+    Frames lie in memory, and every case has a process of its own. About 20 s without options.
+
+    For a gate: livecomp bench -o results, later livecomp bench --compare results/pipeline--MACHINE--auto.json
+
+    With --live each picture carries its time of capture in its pixels, and a process that watches reads it.
+    """
+    from livecomp.bench import Report
+    from livecomp.bench.facts import facts, load_average
+    from livecomp.bench.report import markdown, read_report
+    from livecomp.config import Config
+
+    before = None if compare is None else read_report(compare)
+    config = Config.from_options({"live": {"device": device or "stand-in"}})
+    cases = _cases(preset, _Wanted(size, segmenter, harmonizer, backend, every, live, peers))
+    machine = facts() | {"input": source, "background": background}
+    with show_progress("bench") as progress:
+        rows = _measure(cases, config, source, background, seconds, progress)
+    report = Report(machine | {"load after": load_average()}, rows)
+    stdout.print(markdown(report), markup=False, highlight=False, soft_wrap=True)
+    if output is not None:
+        _write(report, output, preset.value if preset is not Preset.quick else "live" if live else "pipeline", plots)
+    if before is not None:
+        _judge(before, report, tolerance)
+
+
+class _Wanted:
+    """What the options ask for.
+
+    Raises:
+        ConfigError: A size is none.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[str] | None,
+        segmenters: Sequence[str] | None,
+        harmonizers: Sequence[str] | None,
+        backends: Sequence[str] | None,
+        every: int,
+        live: bool,
+        peers: bool,
+    ) -> None:
+        self.sizes = [_size(text) for text in sizes or ()]
+        self.segmenters = segmenters or ("both",)
+        self.harmonizers = harmonizers or ("live",)
+        self.backends = backends or ("auto",)
+        self.every = every
+        self.live = live
+        self.peers = peers
+
+    def cases(self, sizes: Sequence[tuple[int, int]], what: str) -> list[Case]:
+        from livecomp.bench import Case
+
+        return [
+            Case(size_wh, segmenter, harmonizer, backend, self.every, what)
+            for size_wh in sizes
+            for segmenter in self.segmenters
+            for harmonizer in self.harmonizers
+            for backend in self.backends
+        ]
+
+    def peer_cases(self, sizes: Sequence[tuple[int, int]]) -> list[Case]:
+        from livecomp.bench import Case
+        from livecomp.bench.peers import RECIPES
+
+        return [Case(size_wh, backend=self.backends[0], what=name) for size_wh in sizes for name in RECIPES]
+
+
+def _cases(preset: Preset, wanted: _Wanted) -> list[Case]:
+    if preset is Preset.readme:
+        sizes, live, peers = (
+            wanted.sizes or [_SIZES[name] for name in names] for names in (_README_SIZES, _README_LIVE, _README_PEERS)
+        )
+        return wanted.cases(sizes, "pipeline") + wanted.cases(live, "live") + wanted.peer_cases(peers)
+    sizes = wanted.sizes or [_SIZES["720p"], _SIZES["1080p"]]
+    cases = wanted.cases(sizes, "live" if wanted.live else "pipeline")
+    return cases + (wanted.peer_cases(sizes) if wanted.peers else [])
+
+
+def _size(text: str) -> tuple[int, int]:
+    if text.lower() in _SIZES:
+        return _SIZES[text.lower()]
+    width, _, height = text.lower().partition("x")
+    if not (width.isascii() and width.isdigit() and height.isascii() and height.isdigit()):
+        raise ConfigError(f"--size {text}: expected {', '.join(_SIZES)}, or WIDTHxHEIGHT such as 1280x720")
+    size_wh = int(width), int(height)
+    if not all(16 <= side <= 8192 and side % 2 == 0 for side in size_wh):
+        raise ConfigError(f"--size {text}: expected even sides of 16 to 8192 pixels")
+    return size_wh
+
+
+def _measure(
+    cases: Sequence[Case],
+    config: Config,
+    source: str,
+    background: str,
+    seconds: float,
+    progress: Any,  # noqa: ANN401  as `show_progress` gives it
+) -> list[Measurement]:
+    """Each case by what it is; a recipe whose network is not installed is left out, and said so."""
+    from livecomp.bench.live import measure_live
+    from livecomp.bench.peers import measure_peer
+    from livecomp.bench.pipeline import measure, measure_apart
+
+    rows: list[Measurement] = []
+    for done, case in enumerate(cases):
+        progress(done, len(cases))
+        measurer = {"pipeline": measure, "live": measure_live}.get(case.what, measure_peer)
+        try:
+            rows += measure_apart([case], config, source, background, seconds, measurer=measurer)
+        except DependencyError as error:
+            if measurer is not measure_peer:
+                raise
+            say(f"left out: {case.name}: {error}", "yellow")
+    progress(len(cases), len(cases))
+    return rows
+
+
+def _write(report: Report, folder: Path, what: str, plots: bool | None) -> None:
+    from livecomp.bench.facts import machine_slug
+    from livecomp.bench.report import draw, write_report
+
+    backends = "+".join(dict.fromkeys(row.case.backend for row in report.measurements))
+    path = folder / f"{what}--{machine_slug()}--{backends}.json"
+    write_report(path, report)
+    stdout.print(f"{path}", soft_wrap=True, highlight=False)
+    if plots is False:
+        return
+    try:
+        drawn = draw(folder / path.stem, report)
+    except DependencyError as error:
+        if plots:
+            raise
+        say(f"no plots: {error}")
+        return
+    for picture in drawn:
+        stdout.print(f"{picture}", soft_wrap=True, highlight=False)
+
+
+def _judge(before: Report, now: Report, tolerance: float) -> None:
+    """Print the comparison, and leave with `SLOWER` if a case is slower than `tolerance` allows."""
+    from livecomp.bench.compare import compare
+
+    found = compare(before, now, tolerance)
+    if not found:
+        raise InputError("the two runs have no case in common: measure the same sizes, models and backends as before")
+    for row in found:
+        stages = "".join(f"; {stage} x{ratio:.2f}" for stage, ratio in row.slower_stages.items())
+        verdict = "SLOWER" if row.is_slower else "ok"
+        stdout.print(
+            f"{verdict}: {row.name}: {row.before_ms:.2f} -> {row.now_ms:.2f} ms (x{row.ratio:.2f}){stages}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    if any(row.is_slower for row in found):
+        raise typer.Exit(SLOWER)
