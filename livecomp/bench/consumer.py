@@ -58,7 +58,7 @@ class Seen:
 
 
 class Consumer:
-    """Reads in another process from `open` to `finish`. Clocks of processes on one machine agree.
+    """Reads in another process from `watch` to `finish`. Clocks of processes on one machine agree.
 
     Args:
         path: A device, or the file of a stand-in.
@@ -72,7 +72,7 @@ class Consumer:
         self._pipe: Connection | None = None
 
     def open(self) -> None:
-        """Start reading.
+        """Start the other process, which touches nothing yet.
 
         Raises:
             InputError: The other process does not come up.
@@ -86,6 +86,11 @@ class Consumer:
             self.close()
             raise InputError(f"whoever should watch {self._path} did not start within {_READY_S:.0f} s")
         self._pipe.recv()
+
+    def watch(self) -> None:
+        """Begin to read: somebody writes by now."""
+        assert self._pipe is not None, "not open"
+        self._pipe.send("watch")
 
     def forget(self) -> None:
         """Begin to count anew: what came before was warm-up."""
@@ -122,10 +127,13 @@ class Consumer:
 
 def _consume(path: str, size_wh: tuple[int, int], pipe: Connection) -> None:
     """The other process."""
-    pipe.send("ready")
     seen, last = Seen(), 0
     pictures = _from_device if path.startswith("/dev/video") else _from_file
     try:
+        pipe.send("ready")
+        if pipe.recv() != "watch":
+            pipe.send(seen)
+            return
         for luma in pictures(path, size_wh, pipe.poll):
             if luma is not None:
                 last = seen.note(luma, time.monotonic_ns(), last)

@@ -173,9 +173,8 @@ def measure_live(case: Case, config: Config, spec: str | Path, background: str |
         LiveCompError: The device or a stage cannot be had, or nobody could read anything.
     """
     wanted = config_for(case, config)
-    scene = wanted.background.model_copy(update={"source": str(background)})
-    live = wanted.live.model_copy(update={"adapt": False, "ondemand": False})
-    wanted = wanted.model_copy(update={"background": scene, "live": live})
+    wanted = wanted.model_copy(update={"background": wanted.background.model_copy(update={"source": str(background)})})
+    live = wanted.live
     source = LoopedSource(PacketSource(load_frames(spec, case.size_wh), live.fps), fps=live.fps)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=_memory_folder(), prefix="livecomp-bench-")))
@@ -192,10 +191,15 @@ def measure_session(
 ) -> Measurement:
     """Measure a call through a virtual camera that `consumer` watches; see `measure_live`."""
     bound_threads()
+    steady = config.live.model_copy(update={"adapt": False, "ondemand": False})
+    config = config.model_copy(update={"live": steady})
     stamping = StampingSink(sink)
     session = LiveSession(config, source=source, sinks=[stamping], build=Config.build)
     begin = time.monotonic_ns()
     with ExitStack() as stack:
+        # its process starts before a device is open, which it could inherit
+        stack.callback(consumer.close)
+        consumer.open()
         stack.callback(session.stop)
         session.start()
         while session.status().shown < 1:
@@ -203,8 +207,7 @@ def measure_session(
                 raise InputError(f"no picture was shown within {_START_S:.0f} s: {session.status().detail}")
             time.sleep(0.01)
         open_s = (time.monotonic_ns() - begin) / 1e9
-        stack.callback(consumer.close)
-        consumer.open()
+        consumer.watch()
         time.sleep(_WARM_UP_S)
         consumer.forget()
         stamping.ages = StageTimer()

@@ -49,6 +49,7 @@ def test_what_comes_late_is_seen_late(tmp_path: Path) -> None:
     consumer = Consumer(tmp_path / "camera.y4m", SIZE_WH)
     try:
         consumer.open()
+        consumer.watch()
         camera.write(Composite(picture(), time.monotonic_ns()))
         time.sleep(0.1)
         consumer.forget()
