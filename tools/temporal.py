@@ -1,0 +1,190 @@
+"""How steady and how quick the harmonized person is: ``python -m tools.temporal CLIP --background demo ...``.
+
+CLIP is a video, ``demo``, or ``synthetic`` for clips with a known truth, made here from portraits. Writes
+``temporal--CLIP.json``, a table beside it, and a plot of the person's mean colour over time where matplotlib is there.
+Stages are described in `tools.temporal_stages`, measures in `tools.temporal_metrics`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from livecomp.bench.facts import load_average
+from livecomp.composite.fused import FusedCompositor
+from livecomp.config import Config
+from livecomp.correction import Correction
+from livecomp.errors import LiveCompError
+from livecomp.models import MODELS
+from tools.temporal_clips import SCRIPTS, Portrait, Script, demo_portrait, load_portrait, play
+from tools.temporal_metrics import F64Array, StepResponse, mean_lab, step_response
+from tools.temporal_record import Recording, record_clip, record_takes
+from tools.temporal_report import Series, plot, table
+from tools.temporal_stages import STAGES, Judged, judge, mean_correction
+
+SYNTHETIC = "synthetic"
+RESULTS = Path(__file__).parent / "results" / metadata.version("livecomp")
+BEFORE_STEP_S, AFTER_STEP_S = 1.0, 1.5
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns 0, or 3 when a clip, a background or a model cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m tools.temporal", description=__doc__.splitlines()[0])
+    parser.add_argument("clip", help=f"a video, demo, or {SYNTHETIC}")
+    parser.add_argument("--background", "-b", action="append", help="a picture, a video, a colour; may be repeated")
+    parser.add_argument("--frames", type=int, default=600, help="read at most so many (default 600)")
+    parser.add_argument("--lines", type=int, default=360, help="rows of the pictures compared (default 360)")
+    parser.add_argument("--portraits", type=Path, help=f"for {SYNTHETIC}: folder of NAME.jpg with mattes NAME.png")
+    parser.add_argument("--count", type=int, default=5, help=f"for {SYNTHETIC}: so many of them (default 5)")
+    parser.add_argument("--script", action="append", choices=list(SCRIPTS), help=f"for {SYNTHETIC}: only this one")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder for the result files")
+    parser.add_argument("--plots", type=Path, help="folder for plots; the result's by default, '-' for none")
+    options = parser.parse_args(argv)
+    try:
+        if options.clip == SYNTHETIC:
+            result, series = _synthetic(options.portraits, options.count, options.script or list(SCRIPTS))
+        else:
+            backgrounds = options.background or ["demo"]
+            result, series = _clip(options.clip, backgrounds, frames=options.frames, lines=options.lines)
+    except LiveCompError as error:
+        sys.stderr.write(f"{error}\n")
+        return 3
+    stem = f"temporal--{Path(options.clip).stem}"
+    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / f"{stem}.json").write_text(json.dumps(result, indent=1) + "\n")
+    text = table(result)
+    (options.output / f"{stem}.md").write_text(text)
+    sys.stdout.write(text)
+    if str(options.plots) != "-":
+        drawn = plot((options.plots or options.output) / f"{stem}.png", series)
+        sys.stdout.write(f"\n{drawn or 'no plot: it needs matplotlib'}\n")
+    return 0
+
+
+def _clip(clip: str, backgrounds: Sequence[str], *, frames: int, lines: int) -> tuple[dict[str, Any], Series]:
+    recordings = record_clip(clip, backgrounds, frames=frames, lines=lines)
+    judged = judge(recordings)
+    rows = [
+        {"background": recording.background, "stage": stage, **_numbers(found[stage], found)}
+        for recording, found in zip(recordings, judged, strict=True)
+        for stage in STAGES
+    ]
+    series: Series = {
+        recording.background: (recording.seconds, {stage: found[stage].labs for stage in STAGES})
+        for recording, found in zip(recordings, judged, strict=True)
+    }
+    worst = {
+        f"{measure} of {stage}": max(row[measure] for row in rows if row["stage"] == stage)
+        for measure in ("tl_ratio", "flicker_ratio")
+        for stage in ("raw", "live", "offline")
+    }
+    return {
+        **_facts(Path(clip).stem, lines),
+        "frames": len(recordings[0].moments),
+        "rows": rows,
+        "worst": worst,
+    }, series
+
+
+def _synthetic(folder: Path | None, count: int, scripts: Sequence[str]) -> tuple[dict[str, Any], Series]:
+    portraits = [demo_portrait(), *_portraits(folder, count)]
+    rows: list[dict[str, Any]] = []
+    series: dict[str, tuple[F64Array, dict[str, F64Array]]] = {}
+    for number, portrait in enumerate(portraits):
+        for name in scripts:
+            script = SCRIPTS[name]
+            recording = record_takes(name, play(portrait, script), lines=portrait.rgb.shape[0])
+            (found,) = judge([recording], with_motion=False)
+            answers = _answers(recording, script, found)
+            for stage in STAGES:
+                row = {"portrait": number, "script": name, "stage": stage, **_numbers(found[stage], found)}
+                rows.append({**row, **(asdict(answers[stage]) if stage in answers else {})})
+            if number == 0:
+                series[name] = (recording.seconds, {stage: found[stage].labs for stage in STAGES})
+            sys.stderr.write(f"portrait {number} of {len(portraits) - 1}: {name}\n")
+    return {**_facts(SYNTHETIC, portraits[0].rgb.shape[0]), "portraits": len(portraits), "rows": rows}, series
+
+
+def _portraits(folder: Path | None, count: int) -> list[Portrait]:
+    """Some of a folder, evenly spread."""
+    if folder is None:
+        return []
+    found = sorted(path for path in folder.glob("*.jpg") if path.with_suffix(".png").exists())
+    return [load_portrait(found[index * len(found) // count]) for index in range(min(count, len(found)))]
+
+
+def _answers(recording: Recording, script: Script, found: dict[str, Judged]) -> dict[str, StepResponse]:
+    """The answers to a step, by stage; empty for a script without one."""
+    if script.step_s is None:
+        return {}
+    seconds, at_s = recording.seconds, script.step_s
+    inside = (seconds >= at_s - BEFORE_STEP_S) & (seconds < at_s + AFTER_STEP_S)
+    moments = [moment for moment, wanted in zip(recording.moments, inside, strict=True) if wanted]
+    since = seconds[inside] >= at_s - 1e-6
+    old = mean_correction([moment for moment, new in zip(moments, since, strict=True) if not new])
+    new = mean_correction([moment for moment, new in zip(moments, since, strict=True) if new])
+
+    compositor = FusedCompositor(threads=1)
+
+    def colours(corrected: Correction) -> F64Array:
+        applied = [corrected if later else old for later in since]
+        shown = [
+            compositor.compose(moment.frame, moment.scene, one) for moment, one in zip(moments, applied, strict=True)
+        ]
+        pairs = zip(shown, moments, strict=True)
+        return np.stack([mean_lab(composite.rgb, moment.frame.require_alpha()) for composite, moment in pairs])
+
+    ideal, uncorrected = colours(new), colours(old)
+    return {
+        stage: step_response(found[stage].labs[inside], ideal, uncorrected, seconds[inside], at_s)
+        for stage in ("raw", "live", "offline")
+    }
+
+
+def _numbers(judged: Judged, found: dict[str, Judged]) -> dict[str, Any]:
+    reference = found["input"]
+    lightness, a, b = judged.flicker.tolist()
+    total = float(judged.flicker.sum())
+    numbers: dict[str, Any] = {
+        "flicker_L": lightness,
+        "flicker_a": a,
+        "flicker_b": b,
+        "flicker": total,
+        "flicker_ratio": total / max(float(reference.flicker.sum()), 1e-9),
+    }
+    if judged.tl_input is not None and reference.tl_input is not None:
+        numbers["tl_input"] = judged.tl_input
+        numbers["tl_ratio"] = judged.tl_input / max(reference.tl_input, 1e-9)
+    if judged.fmse is not None:
+        numbers["fmse"] = judged.fmse
+    if judged.smooth_ms is not None:
+        numbers["smooth_ms"] = judged.smooth_ms
+    return numbers
+
+
+def _facts(name: str, lines: int) -> dict[str, Any]:
+    config = Config()
+    return {
+        "clip": name,
+        "livecomp": metadata.version("livecomp"),
+        "model": config.harmonize.model,
+        "model_sha256": MODELS[config.harmonize.model].sha256 if config.harmonize.model in MODELS else "",
+        "filter": config.smooth.filter,
+        "harmonize_every": config.live.harmonize_every,
+        "look_ahead_s": config.smooth.look_ahead_s,
+        "flow": "OpenCV DIS, preset medium",
+        "lines": lines,
+        "load": load_average(),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
