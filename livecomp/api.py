@@ -160,7 +160,7 @@ def process(
         pipeline = Pipeline(stages, on_miss=config.on_miss)
         return _process_folder(folder, pipeline, target, config, overwrite=overwrite, progress=progress)
     looks_ahead = config.smooth.filter == "steady" and config.smooth.look_ahead_s > 0
-    ahead_stages = config.build(background) if looks_ahead else None
+    ahead_stages = _plain_mattes(config).build(background) if looks_ahead else None
     return _process_one(source, stages, ahead_stages, target, extra, config, progress)
 
 
@@ -195,6 +195,14 @@ def _process_one(
             frames = run_offline(source, pipeline, outputs, on_frame=lambda: progress(next(done), total))
     seconds = (time.monotonic_ns() - start_ns) / 1e9
     return ProcessReport(frames, pipeline.missed, seconds, pipeline.timer.summary())
+
+
+def _plain_mattes(config: Config) -> Config:
+    """The same options, with mattes that are good enough to predict a correction from a small picture."""
+    segment = config.segment
+    model = "general" if segment.model == "both" else segment.model
+    plain = segment.model_copy(update={"model": model, "refine": False, "clear": False})
+    return config.model_copy(update={"segment": plain})
 
 
 def _process_folder(

@@ -2,12 +2,14 @@
 
 Frames of a file are large, corrections are small. So a second reader runs some seconds ahead of the pipeline, on small
 copies, and only its corrections are kept: memory does not grow with the size of the frames or the length of the file.
+Every frame is looked at for cuts, a prediction is made for every few frames, and for the first of each scene.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
+from collections import deque
 from contextlib import ExitStack
 from typing import NamedTuple, Protocol, Self
 
@@ -37,7 +39,7 @@ class _Resource(Protocol):
 
 
 class _Seen(NamedTuple):
-    """What is kept of a frame: the prediction for it, its matte, and whether a scene starts with it."""
+    """What is kept of a frame with a prediction: that, its matte, and whether a scene starts with it."""
 
     correction: Correction
     pts_ns: int
@@ -52,12 +54,18 @@ class Foresight:
         source: The file, a reader of its own; opened and closed here.
         stages: Stages of its own, of which segmenter, background and harmonizer are used; opened and closed here.
         smoother: Without frames as yet.
+        every: A prediction is made for every n-th frame; between them corrections are interpolated, never across a cut.
     """
 
-    def __init__(self, source: Source, stages: Stages, smoother: LookAheadSmoother) -> None:
+    def __init__(self, source: Source, stages: Stages, smoother: LookAheadSmoother, *, every: int = 3) -> None:
         self._source = source
         self._stages = stages
         self._smoother = smoother
+        self._every = every
+        self._since = every
+        self._starts: deque[int] = deque()
+        self._before: tuple[int, Correction] | None = None
+        self._after: tuple[int, Correction] | None = None
         self._cuts, self._scene_cuts = CutDetector(), CutDetector()
         self._queue: queue.Queue[_Seen | BaseException | None] = queue.Queue(_QUEUE_FRAMES)
         self._stopping = threading.Event()
@@ -98,20 +106,32 @@ class Foresight:
         """The correction of the frame at a time; to be asked in the order of the file, frames may be left out.
 
         Raises:
-            ContractError: There is no such frame in the file, or it was asked for before.
+            ContractError: The time lies before that of an earlier call, or before the file.
             LiveCompError: Reading or predicting ahead has failed.
         """
-        while True:
-            while (known := self._smoother.pop()) is None:
-                if self._ended:
-                    raise ContractError(f"expected the time of a frame of the file, received {pts_ns / 1e9:.3f} s")
-                self._take()
-            if known[0] == pts_ns:
-                return known[1]
-            if known[0] > pts_ns:
-                raise ContractError(
-                    f"expected the time of a frame from {known[0] / 1e9:.3f} s on, received {pts_ns / 1e9:.3f} s"
-                )
+        while self._after is None or self._after[0] < pts_ns:
+            if (known := self._next()) is None:
+                break
+            self._before, self._after = self._after, known
+            while self._starts and self._starts[0] <= (self._before or known)[0]:
+                self._starts.popleft()
+        before, after = self._before, self._after
+        if after is not None and after[0] <= pts_ns:  # that very frame, or one behind the last prediction
+            return after[1]
+        if before is None or after is None or pts_ns < before[0]:
+            asked = "nothing" if before is None else f"{before[0] / 1e9:.3f} s"
+            raise ContractError(f"expected times in order, from the first frame on; received {pts_ns} ns after {asked}")
+        if self._starts and self._starts[0] <= after[0]:
+            return before[1]
+        return before[1].lerp(after[1], (pts_ns - before[0]) / (after[0] - before[0]))
+
+    def _next(self) -> tuple[int, Correction] | None:
+        """The next steadied prediction; None at the end."""
+        while (known := self._smoother.pop()) is None:
+            if self._ended:
+                return None
+            self._take()
+        return known
 
     def _take(self) -> None:
         """Wait for one more frame to be seen; raises what ended the thread."""
@@ -122,6 +142,8 @@ class Foresight:
             self._ended = True
             self._smoother.finish()
         else:
+            if seen.is_cut:
+                self._starts.append(seen.pts_ns)
             self._smoother.push(seen.correction, seen.pts_ns, seen.alpha, is_cut=seen.is_cut)
 
     def _run(self) -> None:
@@ -129,7 +151,9 @@ class Foresight:
         while not self._stopping.is_set():
             try:
                 frame = self._source.read()
-                item = None if frame is None else self._look(frame)
+                item = None
+                if frame is not None and (item := self._look(frame)) is None:
+                    continue
             except BaseException as error:  # a thread's boundary: `_take` re-raises it in the owner
                 item = error
             if not self._put(item) or not isinstance(item, _Seen):
@@ -144,21 +168,41 @@ class Foresight:
             return True
         return False
 
-    def _look(self, frame: Frame) -> _Seen:
+    def _look(self, frame: Frame) -> _Seen | None:
+        """Look at a frame; None where no prediction is made for it."""
         stages = self._stages
-        small = small_frame(frame)
-        is_cut = self._cuts.is_cut(small.rgb)
+        is_cut = self._cuts.is_cut(frame.rgb)
         if is_cut:
             stages.segmenter.reset()
-        try:
-            alpha = stages.segmenter.segment(small).require_alpha()
-        except MatteError:  # the pipeline finds it too, and stops or shows a slate; nothing is learned from the frame
-            alpha = freeze(np.zeros(small.rgb.shape[:2], np.uint8))
-        scene = stages.background.render(small.with_alpha(alpha))
-        if stages.background.is_moving:
-            is_cut |= self._scene_cuts.is_cut(scene)
+        self._since += 1
+        is_due = is_cut or self._since >= self._every
+        if not is_due and not stages.background.is_moving:
+            return None
+        small = small_frame(frame)
+        if is_due:
+            small = self._matted(small)
+        scene = stages.background.render(small)
+        if stages.background.is_moving and self._scene_cuts.is_cut(scene):
+            is_cut = True
+            small = small if is_due else self._matted(small)
+        elif not is_due:
+            return None
+        self._since = 0
+        alpha = small.require_alpha()
         composite, mask = make_input(small.rgb, scene, alpha, stages.harmonizer.input_size)
         return _Seen(stages.harmonizer.predict(composite, mask), frame.pts_ns, alpha, is_cut)
+
+    def _matted(self, small: Frame) -> Frame:
+        """The frame with its matte; an empty one where none can be had.
+
+        The pipeline finds that too, and stops or shows a slate; nothing is learned from the frame.
+        """
+        try:
+            matted = self._stages.segmenter.segment(small)
+            matted.require_alpha()
+        except MatteError:
+            return small.with_alpha(np.zeros(small.rgb.shape[:2], np.uint8))
+        return matted
 
 
 def small_frame(frame: Frame, lines: int = _LINES) -> Frame:

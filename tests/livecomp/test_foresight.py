@@ -14,6 +14,7 @@ from tests.livecomp.fakes import FakeHarmonizer, FakeSegmenter, FakeSink, FakeSm
 
 FRAMES = 60
 STEP = 30
+EVERY = 3
 
 
 def level(value: float) -> Correction:
@@ -30,7 +31,7 @@ class SteppingHarmonizer(FakeHarmonizer):
 
     def predict(self, composite: U8Array, alpha: U8Array) -> Correction:
         self.predictions += 1
-        return level(1.0 if self.predictions <= STEP else 1.3)
+        return level(1.0 if self.predictions * EVERY <= STEP else 1.3)
 
 
 class Recording(FakeSmoother):
@@ -52,7 +53,7 @@ def test_a_file_is_corrected_without_lag_and_the_pipeline_predicts_nothing() -> 
         Pipeline(fake_stages(harmonizer=idle, smoother=Recording()), foreseen=foresight.correction) as pipeline,
     ):
         assert run_offline(source, pipeline, [Output(sink, pick)]) == FRAMES
-    assert harmonizer.predictions == FRAMES
+    assert harmonizer.predictions == FRAMES // EVERY
     assert idle.predictions == 0
     assert max(applied[: STEP - 2]) < 1.03
     assert min(applied[STEP + 2 :]) > 1.27
@@ -104,13 +105,57 @@ def test_a_frame_without_a_matte_teaches_nothing_and_stops_nothing() -> None:
             assert foresight.correction(index * 40_000_000).matrix[0, 0] == pytest.approx(1)
 
 
-def test_a_time_that_is_no_frame_is_refused() -> None:
-    with Foresight(FakeSource(5), fake_stages(), LookAheadSmoother()) as foresight:
-        foresight.correction(40_000_000)
-        with pytest.raises(ContractError, match=r"from 0\.080 s on, received 0\.040"):
+def test_times_out_of_order_are_refused_and_the_last_frames_are_held() -> None:
+    with Foresight(FakeSource(8), fake_stages(), LookAheadSmoother()) as foresight:
+        foresight.correction(160_000_000)
+        with pytest.raises(ContractError, match="expected times in order"):
             foresight.correction(40_000_000)
-        with pytest.raises(ContractError, match=r"received 9\.000"):
-            foresight.correction(9_000_000_000)
+        assert foresight.correction(280_000_000).matrix[0, 0] == pytest.approx(1)
+    with (
+        Foresight(FakeSource(8), fake_stages(), LookAheadSmoother()) as foresight,
+        pytest.raises(ContractError, match="after nothing"),
+    ):
+        foresight.correction(-1)
+
+
+class CuttingSource(FakeSource):
+    """Another scene from frame `CUT` on, which is none that a prediction is due for."""
+
+    def read(self) -> Frame | None:
+        frame = super().read()
+        if frame is None:
+            return None
+        rng = np.random.default_rng(int(frame.pts_ns >= CUT * 40_000_000))
+        blocks = rng.integers(0, 256, (4, 6, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+        return Frame(freeze(blocks), frame.pts_ns)
+
+
+class ByScene(FakeHarmonizer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = 0
+
+    def predict(self, composite: U8Array, alpha: U8Array) -> Correction:
+        self.seen += 1
+        return level(1.0 if composite.tobytes() == self._first(composite) else 1.02)
+
+    def _first(self, composite: U8Array) -> bytes:
+        self._bytes = getattr(self, "_bytes", composite.tobytes())
+        return self._bytes
+
+
+CUT = 31
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_a_cut_is_found_in_every_frame_and_nothing_is_interpolated_across_it(every: int) -> None:
+    harmonizer = ByScene()
+    stages = fake_stages(harmonizer=harmonizer)
+    with Foresight(CuttingSource(60), stages, LookAheadSmoother(), every=every) as foresight:
+        got = [float(foresight.correction(index * 40_000_000).matrix[0, 0]) for index in range(60)]
+    assert max(got[:CUT]) == pytest.approx(1.0, abs=1e-4)
+    assert min(got[CUT:]) == pytest.approx(1.02, abs=1e-4)
+    assert harmonizer.seen <= 60 / every + 2
 
 
 def test_leaving_early_leaves_no_thread() -> None:
