@@ -194,7 +194,9 @@ def _described(path: Path, root: Path, stable_id: str) -> CameraInfo | None:
         if not facts.is_camera:
             return None
         camera = CameraInfo(str(path), facts.name, stable_id, facts.driver, tuple(v4l2.modes(device)))
-        if not v4l2.is_busy(device):
+        # any number of programs may read a virtual camera; and asking v4l2loopback 0.12.7 for buffers, even for none,
+        # makes it forget those that a reader has mapped, whose stream fails then
+        if camera.is_virtual or not v4l2.is_busy(device):
             return camera
         return CameraInfo(*_fields(camera), trouble=busy_text(camera, root))
     except OSError as error:

@@ -118,7 +118,7 @@ def _text(raw: bytes) -> str:
 
 
 def is_busy(device: int) -> bool:
-    """Whether another program streams from it. Asks for no buffers, which changes nothing.
+    """Whether another program streams from it. Asks for no buffers, which changes nothing; not for v4l2loopback.
 
     Raises:
         OSError: It is gone.

@@ -89,6 +89,33 @@ def start(fake_v4l2: Path, tree: Tree) -> Iterator[AgentMaker]:
         yield make
 
 
+def test_a_virtual_camera_is_never_asked_for_buffers(fake_v4l2: Path, tree: Tree, tmp_path: Path) -> None:
+    for number, name in ((0, "Camera"), (10, "LiveComp")):
+        tree.plug(number, name, "")
+    camera, virtual = FakeCamera(tmp_path / "a", SMALL), FakeLoopback(tmp_path / "LiveComp.y4m")
+    script = """
+        import sys
+        from pathlib import Path
+        from livecomp.capture import devices, v4l2
+        from livecomp.output.virtual import VirtualCameraSink
+        from livecomp.frame import Composite, freeze
+        import numpy as np
+        root, asked, is_busy = Path(sys.argv[1]), [], v4l2.is_busy
+        sink = VirtualCameraSink(size_wh=(64, 48), fps=30, root=root)
+        sink.open()
+        sink.write(Composite(freeze(np.zeros((48, 64, 3), np.uint8)), 0))
+        v4l2.is_busy = lambda device: asked.append(v4l2.capabilities(device).driver) or is_busy(device)
+        found = devices.list_cameras(root, with_virtual=True)
+        print([camera.name for camera in found], asked)
+        sink.close()
+    """
+    variables = environment(fake_v4l2, {tree.node(0): camera, tree.node(10): virtual})
+    variables["PYTHONPATH"] = str(REPOSITORY)
+    with camera, Program(variables, script, tree.root) as program:
+        assert program.line() == "['Fake Camera', 'LiveComp'] ['fakecamera']"
+        program.finish()
+
+
 def test_cameras_are_listed_with_ids_drivers_modes_and_what_is_wrong(
     start: AgentMaker, tree: Tree, tmp_path: Path
 ) -> None:
