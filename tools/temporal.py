@@ -83,7 +83,7 @@ def _clip(clip: str, backgrounds: Sequence[str], *, frames: int, lines: int) -> 
     }
     worst = {
         f"{measure} of {stage}": max(row[measure] for row in rows if row["stage"] == stage)
-        for measure in ("tl_ratio", "flicker_ratio")
+        for measure in ("tl_ratio", "tl_ratio_composite", "flicker_ratio", "flicker_ratio_composite")
         for stage in ("raw", "live", "offline")
     }
     return {
@@ -150,7 +150,7 @@ def _answers(recording: Recording, script: Script, found: dict[str, Judged]) -> 
 
 
 def _numbers(judged: Judged, found: dict[str, Judged]) -> dict[str, Any]:
-    reference = found["input"]
+    reference, plain = found["input"], found["unharmonized"]
     lightness, a, b = judged.flicker.tolist()
     total = float(judged.flicker.sum())
     numbers: dict[str, Any] = {
@@ -159,10 +159,12 @@ def _numbers(judged: Judged, found: dict[str, Judged]) -> dict[str, Any]:
         "flicker_b": b,
         "flicker": total,
         "flicker_ratio": total / max(float(reference.flicker.sum()), 1e-9),
+        "flicker_ratio_composite": total / max(float(plain.flicker.sum()), 1e-9),
     }
-    if judged.tl_input is not None and reference.tl_input is not None:
+    if judged.tl_input is not None and reference.tl_input is not None and plain.tl_input is not None:
         numbers["tl_input"] = judged.tl_input
         numbers["tl_ratio"] = judged.tl_input / max(reference.tl_input, 1e-9)
+        numbers["tl_ratio_composite"] = judged.tl_input / max(plain.tl_input, 1e-9)
     if judged.fmse is not None:
         numbers["fmse"] = judged.fmse
     if judged.smooth_ms is not None:

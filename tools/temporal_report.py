@@ -67,16 +67,20 @@ def table(result: dict[str, Any]) -> str:
 
 def _clip_table(result: dict[str, Any]) -> str:
     lines = [
-        f"{result['frames']} frames. Ratios are to the input clip.",
+        f"{result['frames']} frames. Ratios are to the input clip, and to the unharmonized composite, whose edges",
+        "flicker over the scene.",
         "",
-        "| background | stage | tl_input | ratio | flicker L* | a* | b* | ratio | filter ms |",
-        "|---" * 9 + "|",
+        "| background | stage | tl_input | to input | to composite | flicker L* | a* | b* | to input | to composite "
+        "| filter ms |",
+        "|---" * 11 + "|",
     ]
     for row in result["rows"]:
         took = f"{row['smooth_ms']:.3f}" if "smooth_ms" in row else ""
         lines.append(
             f"| {row['background']} | {row['stage']} | {row['tl_input']:.2f} | {row['tl_ratio']:.3f} | "
+            f"{row['tl_ratio_composite']:.3f} | "
             f"{row['flicker_L']:.4f} | {row['flicker_a']:.4f} | {row['flicker_b']:.4f} | {row['flicker_ratio']:.3f} | "
+            f"{row['flicker_ratio_composite']:.3f} | "
             f"{took} |"
         )
     lines += ["", "Worst: " + ", ".join(f"{name} {value:.3f}" for name, value in result["worst"].items()) + "."]

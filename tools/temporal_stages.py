@@ -6,7 +6,7 @@
 ``constant``      One correction throughout, the mean of all predictions: what steadiness could be had at best.
 ``raw``           The prediction for each frame, as it is.
 ``live``          As in a call: predictions for some frames only, steadied by the default filter.
-``offline``       As for files: a prediction for each frame, smoothed to both sides.
+``offline``       As for files: predictions for every third frame, smoothed to both sides.
 ================  =====================================================================================================
 """
 
@@ -32,6 +32,8 @@ from tools.temporal_record import Moment, Recording
 __all__ = ["STAGES", "Judged", "corrections", "judge", "mean_correction"]
 
 _PERSON = 127
+PREDICT_EVERY = 3
+"""As `Foresight` has it by default."""
 
 STAGES = ("input", "unharmonized", "constant", "raw", "live", "offline")
 
@@ -102,15 +104,22 @@ def _live(moments: Sequence[Moment]) -> _Applied:
 
 
 def _offline(moments: Sequence[Moment]) -> _Applied:
+    """As `livecomp.foresight` does it: predictions for every few frames, interpolated but not across cuts."""
     smoother = LookAheadSmoother(reach_s=Config().smooth.look_ahead_s)
-    found: list[Correction] = []
-    took_ms = []
+    known: list[tuple[int, Correction]] = []
+    seen: list[Moment] = []
+    took_ms, since = [], PREDICT_EVERY
 
     def drain() -> None:
-        while (known := smoother.pop()) is not None:
-            found.append(known[1])
+        while (next_known := smoother.pop()) is not None:
+            known.append(next_known)
 
     for moment in moments:
+        since += 1
+        if since < PREDICT_EVERY and not moment.starts_anew:
+            continue
+        since = 0
+        seen.append(moment)
         start_ns = time.perf_counter_ns()
         alpha = moment.frame.require_alpha()
         smoother.push(moment.raw, moment.frame.pts_ns, alpha, is_cut=moment.starts_anew)
@@ -118,7 +127,18 @@ def _offline(moments: Sequence[Moment]) -> _Applied:
         took_ms.append((time.perf_counter_ns() - start_ns) / 1e6)
     smoother.finish()
     drain()
-    return _Applied(found, float(np.median(took_ms[len(took_ms) // 2 :])))
+    found, last = [], 0
+    for moment in moments:
+        pts_ns = moment.frame.pts_ns
+        while last + 1 < len(known) and known[last + 1][0] <= pts_ns:
+            last += 1
+        (at_ns, before), following = known[last], last + 1
+        if pts_ns == at_ns or following == len(known) or seen[following].starts_anew:
+            found.append(before)
+        else:
+            next_ns, after = known[following]
+            found.append(before.lerp(after, (pts_ns - at_ns) / (next_ns - at_ns)))
+    return _Applied(found, float(np.median(took_ms[len(took_ms) // 2 :])) / PREDICT_EVERY)
 
 
 def judge(recordings: Sequence[Recording], *, with_motion: bool = True) -> list[dict[str, Judged]]:

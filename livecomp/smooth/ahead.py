@@ -19,7 +19,7 @@ _MEDIAN = 2  # frames to each side whose median says what the light is, free of 
 _AROUND_S = 0.8
 _EPSILON_S, _EPSILON = 1e-6, 1e-3
 _PACE_S = 0.25
-_RESTLESS = 0.03
+_RESTLESS = 0.06
 """How fast the light may change before less time is averaged over, in parts of full scale a second."""
 _LEAST_SPREAD_S = 0.08
 _GRAIN = 1 / 128
