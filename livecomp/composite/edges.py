@@ -21,6 +21,7 @@ __all__ = ["EdgeMaps", "measure_edges"]
 _WIDTH = 320
 _SIDE_REACH = 0.012
 _WRAP_REACH = 0.02
+_LEAST_WRAP = 1 / 1024
 
 _OPAQUE = np.arange(256, dtype=np.float32) / np.float32(255)
 # The powers keep mixed pixels out of both means wherever there are pure ones nearby.
@@ -67,6 +68,8 @@ def measure_edges(
         room = _blur(_weighted(colors, cv2.LUT(matte, _OF_ROOM)), _SIDE_REACH)
     if light_wrap:
         around = _blur(cv2.LUT(matte, 1 - _OPAQUE), _WRAP_REACH)
+        # what rounding leaves inside the person is nothing, and can be passed over
+        around = np.where(around < _LEAST_WRAP, np.float32(0), around)
         wrap = np.asarray(cv2.merge([*_scene_light.find(background, small_wh), around]), np.float32)
     return EdgeMaps(person, room, wrap)
 

@@ -18,6 +18,7 @@ __all__ = ["FusedCompositor"]
 
 _LINEAR = linear_from_encoded(np.arange(256, dtype=np.float32) / np.float32(255))
 _ENCODE = encoded_from_linear(np.linspace(0, 1, ENCODE_STEPS, dtype=np.float32) ** 2) * np.float32(255)
+_NO_TABLES = np.zeros((3, LUT_STEPS), np.float32)
 _ROWS_WORTH_A_THREAD = 64
 _MOST_MATRIX = np.float32(1e4)
 """Beyond it, sums could overflow to values for which the compiled loop has no index."""
@@ -70,9 +71,11 @@ class FusedCompositor:
             frame.rgb, alpha, background, decontaminate=self._decontaminate, light_wrap=bool(self._light_wrap > 0)
         )
         out = np.empty(frame.rgb.shape, np.uint8)
+        colored = _changes_colors(weakened)
         shared = (
+            colored,
             np.clip(weakened.matrix, -_MOST_MATRIX, _MOST_MATRIX) * np.float32((LUT_STEPS - 1) / 255),
-            _tables(weakened.curves),
+            _tables(weakened.curves) if colored else _NO_TABLES,
             weakened.log_gain,
             bool(weakened.log_gain.any()),
             maps.person,
@@ -114,6 +117,12 @@ class FusedCompositor:
 def _rows(picture: U8Array) -> U8Array:
     """(H, W * C), contiguous and read-only: one type for the compiler, whatever the strides and flags were."""
     return freeze(np.ascontiguousarray(picture).reshape(picture.shape[0], -1).view())
+
+
+def _changes_colors(correction: Correction) -> bool:
+    """Whether matrix and curves differ from identity."""
+    straight = np.linspace(0, 1, correction.curves.shape[1], dtype=np.float32)
+    return not (np.array_equal(correction.matrix, np.eye(3)) and bool((correction.curves == straight).all()))
 
 
 def _tables(curves: F32Array) -> F32Array:
