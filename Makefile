@@ -1,5 +1,8 @@
 # make demo    harmonize the built-in portrait into the built-in scene: a video and a before/after picture in demo-out/
 # make test    linters, type checker, import contracts and the whole test suite
+# make test-v4l2
+#              calls with real drivers and a real browser, in a guest; gets both through apt, as root on Debian,
+#              and says why where it cannot
 #
 # Each makes its own virtual environment in .venv when none is there.
 
@@ -12,13 +15,17 @@ bin   := $(VENV)/bin
 base  := $(VENV)/.installed-base
 extra := $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: demo test check clean
+.PHONY: demo test test-v4l2 check clean
 
 demo: $(base)
 	$(bin)/livecomp demo --output demo-out --yes
 
 test: $(extra) check
 	$(bin)/python -m pytest
+
+test-v4l2: $(extra)
+	-$(bin)/python -m tests.v4l2.guest.parts
+	LIVECOMP_GUEST=1 $(bin)/python -m pytest -k "guest_call or browser" tests/v4l2
 
 check: $(extra)
 	$(bin)/ruff check .

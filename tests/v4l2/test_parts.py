@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import lzma
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from livecomp.composite.slate import make_slate
+from livecomp.frame import U8Array
 from livecomp.media.video import VideoReader
 from tests.v4l2.browser.marks import NUMBERS, draw_number, read_number, write_numbered_video
-from tests.v4l2.browser.viewer import Viewer, ViewerError
+from tests.v4l2.browser.viewer import PROGRAM, Viewer, ViewerError
 from tests.v4l2.guest import parts
 from tests.v4l2.guest.kernel import find_modules, newc_archive, unpack_kernel
 
@@ -45,6 +48,53 @@ def test_a_numbered_video_counts(tmp_path: Path) -> None:
     assert numbers == [(number, number) for number in range(30)]
     with pytest.raises(ValueError, match="too many"):
         write_numbered_video(path, size_wh=(320, 180), fps=60, seconds=300)
+
+
+@pytest.mark.v4l2
+@pytest.mark.timeout(120)
+def test_a_browser_tells_composites_torn_ones_slates_and_the_room_apart(tmp_path: Path) -> None:
+    if shutil.which(PROGRAM) is None:
+        pytest.skip(f"{PROGRAM} is not installed: run make test-v4l2, which gets it")
+    size_wh = 320, 180
+    whole = np.full((180, 320, 3), (58, 44, 92), np.uint8)
+    draw_number(whole, 7)
+    torn = whole.copy()
+    draw_number(torn, 8)
+    torn[:90] = whole[:90]
+    leaking = whole.copy()
+    leaking[100:104, 100:110] = (0, 255, 0)
+    room = np.full((180, 320, 3), (0, 255, 0), np.uint8)
+    shown = {"whole": whole, "torn": torn, "leaking": leaking, "slate": make_slate(size_wh, 0).rgb, "room": room}
+    camera, found = tmp_path / "camera.y4m", {}
+    write_only_frame(camera, whole)
+    with Viewer("camera", size_wh=size_wh, fake_camera=camera) as viewer:
+        viewer.wait_for("loaded", 60)
+        viewer.choose(60)
+        for name, rgb in shown.items():
+            write_only_frame(camera, rgb)
+            count = len(viewer.seen())
+            # those that were on their way are of before
+            viewer.wait_until(lambda count=count: len(viewer.seen()) >= count + 12, 30, name)
+            found[name] = viewer.seen()[-1]
+        assert viewer.picture(30).startswith(b"\x89PNG")
+    kinds = {name: (frame.kind, frame.number, frame.is_torn) for name, frame in found.items()}
+    assert kinds == {
+        "whole": ("composite", 7, False),
+        "torn": ("composite", 7, True),
+        "leaking": ("composite", 7, False),
+        "slate": ("slate", None, False),
+        "room": ("other", None, False),
+    }
+    assert {name for name, frame in found.items() if frame.room} == {"leaking", "room"}
+    assert found["room"].room == 320 * 180
+
+
+def write_only_frame(path: Path, rgb: U8Array) -> None:
+    """A video of one picture, rewritten in place: Chromium reads it again and again."""
+    height, width = rgb.shape[:2]
+    header = f"YUV4MPEG2 W{width} H{height} F30:1 Ip A1:1 C420jpeg\nFRAME\n".encode()
+    with path.open("r+b" if path.exists() else "wb") as file:
+        file.write(header + np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420), np.uint8).tobytes())
 
 
 def test_an_archive_is_laid_out_as_the_kernel_reads_it() -> None:

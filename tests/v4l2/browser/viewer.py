@@ -5,6 +5,7 @@ No driver program is needed: the page fetches its commands from a small server h
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -104,7 +105,7 @@ class Viewer:
         self._serving = threading.Thread(target=self._server.serve_forever, name="viewer-server")
         self._serving.start()
         self._profile = Path(tempfile.mkdtemp(prefix="livecomp-viewer-"))
-        self._log = (self._profile / "log").open("wb")
+        self._log = self.log.open("wb")
         flags = [*_FLAGS, f"--user-data-dir={self._profile}", "--remote-debugging-port=0"]
         if self._fake_camera is not None:
             flags += ["--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={self._fake_camera}"]
@@ -145,6 +146,31 @@ class Viewer:
         """
         self._commands.put("connect")
         self.wait_for("connected", timeout_s)
+
+    @property
+    def log(self) -> Path:
+        """What the browser prints; it is gone when the browser is ended."""
+        return self._profile / "log"
+
+    def leave(self, timeout_s: float) -> None:
+        """Let the camera go.
+
+        Raises:
+            ViewerError: It cannot be done.
+        """
+        self._commands.put("leave")
+        self.wait_for("left", timeout_s)
+
+    def picture(self, timeout_s: float) -> bytes:
+        """What is seen now, as PNG.
+
+        Raises:
+            ViewerError: It cannot be done.
+        """
+        before = len(self.reports("picture"))
+        self._commands.put("picture")
+        self.wait_until(lambda: len(self.reports("picture")) > before, timeout_s, "a picture")
+        return base64.b64decode(self.reports("picture")[-1])
 
     def reports(self, kind: str) -> list[Any]:
         """Everything of a kind that the page reported so far."""
@@ -189,7 +215,7 @@ class Viewer:
                 self._changed.wait(0.1)
 
     def _said(self) -> str:
-        return (self._profile / "log").read_text(errors="replace")[-1500:]
+        return self.log.read_text(errors="replace")[-1500:]
 
     def next_command(self) -> str:
         """What the page shall do next, waited for a moment; empty when there is nothing. For the server."""

@@ -3,18 +3,15 @@
     python -m tests.v4l2.guest.call SHARE
 
 The camera is vivid: a green room with a white square as the person. `livecomp run` keys out the green and puts a
-numbered video behind the square; Chromium watches what comes out of v4l2loopback, as it would in a call. Nothing is
-judged here but what is needed to go on: the tests that read the file do that.
+numbered video behind the square; Chromium watches what comes out of v4l2loopback, as it would in a call. The video runs
+by the time at which the camera took its pictures, so that a picture's number is that time in 1/60 s. Nothing is judged
+here but what is needed to go on: the tests that read the file do that.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import signal
-import struct
-import subprocess
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -23,38 +20,51 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.v4l2.browser.viewer import Seen, Viewer, ViewerError
+from livecomp.control.client import ask
+from livecomp.errors import InputError
+from tests.v4l2.browser.viewer import Viewer, ViewerError
+from tests.v4l2.guest import programs
+from tests.v4l2.guest.devices import CAMERA, CAMERA_ID, DEVICE, LABEL, announces, plug, set_camera, unplug, uses
+from tests.v4l2.guest.programs import Program
 
-__all__ = ["CAMERA", "DEVICE", "FACTS", "FPS", "LABEL", "SCENE", "SIZE_WH"]
+__all__ = ["CONFIG", "CONFIG_TEXT", "FACTS", "FPS", "PICTURE", "SCENE", "SIZE_WH"]
 
-CAMERA = Path("/dev/video0")
-DEVICE = Path("/dev/video10")
-LABEL = "LiveComp"
 SIZE_WH = (320, 180)
-FPS = 10
-SCENE = "scene.mp4"
-FACTS = "facts.json"
+FPS = 5
+SCENE, CONFIG, FACTS, PICTURE = "scene.mp4", "call.toml", "facts.json", "picture.png"
 
-_DRIVER = Path("/sys/bus/platform/drivers/vivid")
-_GREEN_ROOM = "test_pattern=8,osd_text_mode=2,show_square=1"
-_QUERYCAP, _CAPTURE = 0x80685600, 1
+CONFIG_TEXT = f"""
+[segment]
+model = "chroma"
+key_color = "#00ff00"
+[harmonize]
+model = "reinhard"
+[live]
+width = {SIZE_WH[0]}
+height = {SIZE_WH[1]}
+# emulated, a frame takes longer than any budget: everything is to be done all the same
+adapt = false
+harmonize_every = 10
+# and come later than the usual 250 ms, which would show a slate between any two frames
+stall_ms = 1000
+"""
+
 _SLOW_S = 90.0
 _AWAY_S = 3.0
 
 
 class Call:
-    """The program, the viewer, and what happened when.
+    """The programs, the viewer, and what happened when.
 
     Args:
-        share: Folder with the scene, where logs and facts go.
+        share: Folder with scene and configuration, where logs and facts go.
     """
 
     def __init__(self, share: Path) -> None:
         self.viewer = Viewer(LABEL, size_wh=SIZE_WH)
-        self.facts: dict[str, Any] = {"marks": {}}
-        self._share = share
+        self.facts: dict[str, Any] = {"marks": {}, "ended": {}}
+        self.share = share
         self._begun = time.time()
-        self._runs = 0
 
     def mark(self, name: str) -> float:
         """Note that something happens now; returns the time."""
@@ -63,126 +73,165 @@ class Call:
         sys.stdout.flush()
         return float(now)
 
-    def start_program(self) -> subprocess.Popen[bytes]:
-        """One more `livecomp run`, with a log of its own."""
-        self._runs += 1
-        options = ["--camera", CAMERA, "--device", DEVICE, "--background", self._share / SCENE]
-        options += ["--width", SIZE_WH[0], "--height", SIZE_WH[1], "--fps", FPS]
-        options += ["--segmenter", "chroma", "--key-color", "#00ff00", "--model", "reinhard"]
-        with (self._share / f"run{self._runs}.log").open("wb") as log:
-            command = [sys.executable, "-m", "livecomp", "run", *map(str, options)]
-            return subprocess.Popen(command, stdout=log, stderr=log)
+    def run(self, name: str, *more: str | Path) -> Program:
+        """`livecomp run`, begun, with a log of its own."""
+        options: list[str | Path | float] = ["-b", self.share / SCENE, "-i", CAMERA_ID, "-o", LABEL]
+        options += ["-c", self.share / CONFIG, "--fps", FPS, *more]
+        return programs.start(self.share / f"{name}.log", "-v", "run", *options)
 
-    def wait_for_frames(self, count: int, kind: str, since_s: float, what: str, stream: str = "camera") -> None:
-        """Wait until the viewer has seen so many frames of a kind since then."""
+    def end(self, name: str, program: Program) -> None:
+        """Wait for the end of a program, and note its exit code."""
+        program.join(_SLOW_S)
+        self.facts["ended"][name] = program.exitcode
+        self.mark(f"{name} ended")
+
+    def wait_until(self, holds: Callable[[], object], what: str, program: Program | None = None) -> float:
+        """Wait for something that the browser does not tell, and note when it is so; returns the time.
+
+        Raises:
+            ViewerError: The program ended, or it takes too long.
+        """
+        deadline = time.monotonic() + _SLOW_S
+        while not holds():
+            if program is not None and program.exitcode is not None:
+                raise ViewerError(f"livecomp run ended with {program.exitcode} while it was waited for: {what}")
+            if time.monotonic() > deadline:
+                raise ViewerError(f"{what}: not within {_SLOW_S} s")
+            time.sleep(0.05)
+        return self.mark(what)
+
+    def wait_for_frames(self, count: int, kind: str, since: str, stream: str = "camera") -> None:
+        """Wait until the viewer has seen so many frames of a kind since a mark."""
+        since_s = self.facts["marks"][since]
 
         def holds() -> bool:
             return sum(frame.kind == kind for frame in self.viewer.seen(stream, since_s=since_s)) >= count
 
-        self.viewer.wait_until(holds, _SLOW_S, what)
+        self.viewer.wait_until(holds, _SLOW_S, f"{count} frames of the kind {kind} after {since!r}")
+        self.mark(f"{kind} after {since}")
+
+    def status(self) -> dict[str, Any]:
+        """Of the call that runs; empty when none does."""
+        try:
+            found: dict[str, Any] = ask({"do": "status"}, timeout_s=_SLOW_S)["status"]
+        except InputError:
+            return {}
+        return found
+
+    def is_in(self, state: str) -> bool:
+        """Whether a call runs and says so."""
+        return self.status().get("state") == state
 
     def write(self) -> None:
         """Leave what is known, whether or not all went well."""
-        frames: dict[str, list[Seen]] = {stream: self.viewer.seen(stream) for stream in ("camera", "received")}
-        self.facts["frames"] = {stream: [asdict(frame) for frame in seen] for stream, seen in frames.items()}
+        streams = ("camera", "received")
+        self.facts["frames"] = {stream: [asdict(frame) for frame in self.viewer.seen(stream)] for stream in streams}
         self.facts["cameras"] = self.viewer.reports("cameras")
         self.facts["track"] = self.viewer.reports("track")
-        (self._share / FACTS).write_text(json.dumps(self.facts))
+        (self.share / FACTS).write_text(json.dumps(self.facts))
 
 
-def wait_until(holds: Callable[[], bool], what: str, program: subprocess.Popen[bytes] | None = None) -> None:
-    """Wait for something that no report tells of.
-
-    Raises:
-        ViewerError: The program ended, or it takes too long.
-    """
-    deadline = time.monotonic() + _SLOW_S
-    while not holds():
-        if program is not None and program.poll() is not None:
-            raise ViewerError(f"livecomp run ended with {program.returncode} while it was waited for: {what}")
-        if time.monotonic() > deadline:
-            raise ViewerError(f"{what}: not within {_SLOW_S} s")
-        time.sleep(0.1)
+def find_the_device_busy(call: Call) -> None:
+    """Another program has the virtual camera, and leaves it as such programs do."""
+    devices = programs.start(call.share / "devices.json", "devices", "--json")
+    call.end("devices", devices)
+    other = programs.produce(call.share / "other.log", DEVICE, SIZE_WH)
+    call.wait_until(lambda: announces()[0], "another program shows pictures")
+    call.facts["other"] = other.pid
+    call.end("busy", call.run("busy"))
+    other.kill()
+    other.join()
+    call.facts["left"] = announces()
 
 
-def is_listed() -> bool:
-    """Whether the virtual camera presents itself as a camera."""
-    descriptor = os.open(DEVICE, os.O_RDWR)
-    try:
-        answer = bytearray(104)
-        fcntl.ioctl(descriptor, _QUERYCAP, answer)
-    finally:
-        os.close(descriptor)
-    return bool(struct.unpack_from("I", answer, 88)[0] & _CAPTURE)
+def begin(call: Call) -> Program:
+    """The program is started, sleeps, and wakes when somebody watches."""
+    program = call.run("first")
+    call.mark("started")
+    call.wait_until(lambda: announces()[0], "listed", program)
+    call.viewer.wait_for("loaded", _SLOW_S)
+    call.mark("loaded")
+    call.wait_until(lambda: call.is_in("sleeping"), "sleeping", program)
+    call.wait_until(lambda: not uses(program.pid, CAMERA), "the camera is free", program)
+    call.mark("choosing")
+    call.facts["label"] = call.viewer.choose(_SLOW_S)
+    call.mark("chosen")
+    call.wait_for_frames(20, "composite", "choosing")
+    (call.share / PICTURE).write_bytes(call.viewer.picture(_SLOW_S))
+    return program
 
 
-def set_camera(controls: str) -> None:
-    """Change controls of the camera."""
-    subprocess.run(["v4l2-ctl", "-d", str(CAMERA), "-c", controls], check=True)
+def meet_others(call: Call) -> None:
+    """Others want the virtual camera while it is used."""
+    call.mark("others")
+    call.end("second", call.run("second"))
+    call.end("elsewhere", call.run("elsewhere", "--socket", "/run/tmp/elsewhere/ctl.sock"))
+    call.end("producer", programs.produce(call.share / "producer.log", DEVICE, SIZE_WH))
+    call.mark("alone")
+    call.wait_for_frames(10, "composite", "alone")
 
 
-def unplug() -> None:
-    """Take the camera away: its node vanishes, even while it is open."""
-    (_DRIVER / "unbind").write_text("vivid.0")
+def lose_the_camera(call: Call) -> None:
+    """The camera is unplugged and plugged in again; then it loses half of its pictures, and all."""
+    call.mark("unplugged")
+    unplug()
+    call.wait_for_frames(1, "slate", "unplugged")
+    time.sleep(_AWAY_S)
+    plug()
+    call.mark("plugged")
+    call.wait_for_frames(10, "composite", "plugged")
+
+    set_camera(percentage_of_dropped_buffers=50)
+    call.mark("half")
+    call.wait_for_frames(10, "composite", "half")
+    set_camera(percentage_of_dropped_buffers=100)
+    call.mark("silent")
+    call.wait_for_frames(1, "slate", "silent")
+    time.sleep(_AWAY_S)
+    set_camera(percentage_of_dropped_buffers=0)
+    call.mark("loud")
+    call.wait_for_frames(10, "composite", "loud")
 
 
-def replug() -> None:
-    """Give it back, and its picture."""
-    (_DRIVER / "bind").write_text("vivid.0")
-    wait_until(CAMERA.exists, "the camera's node")
-    set_camera(_GREEN_ROOM)
+def be_killed(call: Call, program: Program) -> Program:
+    """The program is killed while it is watched, and started again."""
+    program.kill()
+    call.mark("killed")
+    program.join()
+    program = call.run("again")
+    # what it had written last may still arrive
+    call.wait_until(lambda: call.is_in("live"), "restarted", program)
+    call.wait_for_frames(10, "composite", "restarted")
+    return program
 
 
 def hold(call: Call) -> None:
     """Everything that happens in the call, in order."""
-    set_camera(_GREEN_ROOM)
+    plug()
     with ExitStack() as ended:
+        programs.start_importing()
         ended.enter_context(call.viewer)
-        program = call.start_program()
-        ended.callback(lambda: program.kill())
-        call.mark("begun")
-        wait_until(is_listed, "the virtual camera is listed", program)
-        call.mark("listed")
-        second = call.start_program()
-        ended.callback(second.kill)
-        call.viewer.wait_for("loaded", _SLOW_S)
-        call.mark("loaded")
-        call.facts["label"] = call.viewer.choose(_SLOW_S)
-        chosen_s = call.mark("chosen")
-        call.wait_for_frames(20, "composite", chosen_s, "the first composites")
-        call.facts["second"] = second.wait(_SLOW_S)
-        call.mark("watched")
-
-        unplugged_s = call.mark("unplugged")
-        unplug()
-        call.wait_for_frames(1, "slate", unplugged_s, "a slate without a camera")
-        time.sleep(_AWAY_S)
-        call.mark("replugging")
-        replug()
-        call.wait_for_frames(10, "composite", call.mark("replugged"), "composites after the camera is back")
-
-        set_camera("percentage_of_dropped_buffers=50")
-        call.wait_for_frames(10, "composite", call.mark("half"), "composites with every second picture lost")
-        silent_s = call.mark("silent")
-        set_camera("percentage_of_dropped_buffers=100")
-        call.wait_for_frames(1, "slate", silent_s, "a slate without pictures")
-        time.sleep(_AWAY_S)
-        set_camera("percentage_of_dropped_buffers=0")
-        call.wait_for_frames(10, "composite", call.mark("loud"), "composites after pictures come again")
-
-        killed_s = call.mark("killed")
-        program.kill()
-        program.wait()
-        program = call.start_program()
-        call.wait_for_frames(10, "composite", killed_s + 1, "composites after the program was killed and started again")
-        call.mark("resumed")
+        ended.callback(lambda: shutil.copy(call.viewer.log, call.share / "browser.log"))
+        find_the_device_busy(call)
+        program = begin(call)
+        ended.callback(program.kill)
+        meet_others(call)
+        lose_the_camera(call)
+        call.facts["status"] = call.status()
+        program = be_killed(call, program)
+        ended.callback(program.kill)
 
         call.viewer.connect(_SLOW_S)
-        call.wait_for_frames(10, "composite", call.mark("connected"), "frames through WebRTC", "received")
-        call.mark("stopping")
-        program.send_signal(signal.SIGTERM)
-        call.facts["stopped"] = program.wait(_SLOW_S)
-        call.mark("stopped")
+        call.mark("connected")
+        call.wait_for_frames(10, "composite", "connected", "received")
+
+        call.viewer.leave(_SLOW_S)
+        call.mark("left")
+        call.wait_until(lambda: call.is_in("sleeping"), "sleeping again", program)
+        call.wait_until(lambda: not uses(program.pid, CAMERA), "the camera is free again", program)
+        program.terminate()
+        call.mark("terminated")
+        call.end("again", program)
 
 
 def main() -> None:

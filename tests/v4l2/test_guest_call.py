@@ -1,0 +1,189 @@
+"""A call with real drivers and a real browser: what `guest.call` saw is judged here.
+
+`make test-v4l2` gets what the guest is made of and sets LIVECOMP_GUEST; without it these tests are skipped.
+
+Times are those of the guest's clock, which runs as fast as this computer's; programs in it run 30 to 70 times slower.
+Where a limit is meant for a computer that is not emulated, the number of seconds that the product needs here anyway is
+added to it: `slowness`, the longest time between two composites of the first call while nothing happened.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.v4l2.browser.marks import write_numbered_video
+from tests.v4l2.browser.viewer import Seen
+from tests.v4l2.guest import call
+from tests.v4l2.guest.devices import CAMERA_ID, LABEL
+from tests.v4l2.guest.machine import SHARE, run_in_guest
+from tests.v4l2.guest.parts import MissingError, default_folder, get_parts
+from tests.v4l2.guest.warm import environment
+
+pytestmark = [pytest.mark.v4l2, pytest.mark.slow, pytest.mark.timeout(420)]
+
+REPOSITORY = Path(__file__).parents[2]
+RECONNECT_S = 2.0
+STALL_S = 1.0
+GUEST_S = 240.0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the guest left.
+
+    Args:
+        share: Folder with the logs.
+        facts: As `guest.call` wrote them.
+        frames: What the browser saw, by stream.
+    """
+
+    share: Path
+    facts: dict[str, Any]
+    frames: dict[str, list[Seen]]
+
+    def mark(self, name: str) -> float:
+        return float(self.facts["marks"][name])
+
+    def log(self, name: str) -> str:
+        return (self.share / f"{name}.log").read_text()
+
+    def between(self, start: str, end: str, kind: str = "composite", stream: str = "camera") -> list[Seen]:
+        start_s, end_s = self.mark(start), self.mark(end)
+        return [frame for frame in self.frames[stream] if frame.kind == kind and start_s <= frame.time_s < end_s]
+
+    def delay_s(self, mark: str, kind: str) -> float:
+        """Seconds from a mark to the first frame of a kind."""
+        since_s = self.mark(mark)
+        return min(frame.time_s for frame in self.frames["camera"] if frame.kind == kind and frame.time_s > since_s) - (
+            since_s
+        )
+
+    @property
+    def slowness_s(self) -> float:
+        quiet = self.between("alone", "unplugged")
+        return max(later.time_s - earlier.time_s for earlier, later in pairwise(quiet))
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    if not os.environ.get("LIVECOMP_GUEST"):
+        pytest.skip("run make test-v4l2: a guest with real drivers takes two minutes or more")
+    try:
+        parts = get_parts()
+    except MissingError as error:
+        pytest.skip(str(error))
+    share = tmp_path_factory.mktemp("guest")
+    (share / call.CONFIG).write_text(call.CONFIG_TEXT)
+    write_numbered_video(share / call.SCENE, size_wh=call.SIZE_WH, fps=20, seconds=GUEST_S)
+    compiled = default_folder() / "compiled"
+    subprocess.run(
+        [sys.executable, "-m", "tests.v4l2.guest.warm", str(share / call.CONFIG)],
+        env={**os.environ, **environment(compiled)},
+        cwd=REPOSITORY,
+        check=True,
+    )
+    shutil.copytree(compiled, share / "compiled")
+    report = run_in_guest(
+        parts,
+        [sys.executable, "-m", "tests.v4l2.guest.call", str(SHARE)],
+        share=share,
+        cwd=REPOSITORY,
+        environment=environment(SHARE / "compiled"),
+        timeout_s=GUEST_S,
+    )
+    assert report.status == 0, str(report)
+    facts = json.loads((share / call.FACTS).read_text())
+    frames = {stream: [Seen(**frame) for frame in seen] for stream, seen in facts.pop("frames").items()}
+    return Told(share, facts, frames)
+
+
+def test_the_drivers_are_known_for_what_they_are(told: Told) -> None:
+    devices = json.loads((told.share / "devices.json").read_text())
+    (camera,), (virtual,) = devices["cameras"], devices["virtual_cameras"]
+    assert (camera["name"], camera["driver"], camera["stable_id"]) == ("vivid", "vivid", CAMERA_ID)
+    assert {mode["fourcc"] for mode in camera["modes"]} >= {"YUYV", "NV12", "RGB3"}
+    assert [320, 180] in [mode["size_wh"] for mode in camera["modes"] if 5.0 in mode["fps"]]
+    assert (virtual["label"], virtual["exclusive_caps"], virtual["is_free"]) == (LABEL, True, True)
+    assert virtual["driver_version"] == "before 0.13"
+    assert any("lets only one program write" in fault for fault in virtual["faults"])
+    assert "vivid gives YUYV 320x180 at 5 fps" in told.log("first")
+
+
+def test_a_device_that_is_taken_is_refused_with_the_name_of_who_has_it(told: Told) -> None:
+    assert told.facts["ended"]["busy"] == 4
+    assert f"is taken: python (process {told.facts['other']}) has it open" in told.log("busy")
+
+
+def test_a_device_that_others_left_unusable_is_used(told: Told) -> None:
+    assert told.facts["left"] == [False, False]  # neither capture nor output: the fault of 0.12.7
+    assert told.between("choosing", "others")
+
+
+def test_the_camera_sleeps_until_somebody_watches_and_again_when_they_left(told: Told) -> None:
+    # `guest.call` waits for each of these
+    assert told.mark("sleeping") <= told.mark("the camera is free") <= told.mark("choosing")
+    assert told.mark("left") <= told.mark("sleeping again") <= told.mark("the camera is free again")
+
+
+def test_the_browser_finds_it_by_its_label_and_gets_whole_pictures_in_order(told: Told) -> None:
+    assert LABEL in told.facts["label"]
+    for start, end in (("choosing", "killed"), ("restarted", "left")):
+        composites = told.between(start, end)
+        assert len(composites) >= 10
+        assert not [frame for frame in composites if frame.is_torn]
+        assert all(frame.size_wh == call.SIZE_WH for frame in composites)
+        numbers = [frame.number for frame in composites if frame.number is not None]
+        assert numbers == sorted(numbers)
+        assert len(set(numbers)) > len(numbers) // 2
+
+
+def test_nobody_ever_sees_the_room(told: Told) -> None:
+    seen = [frame for frames in told.frames.values() for frame in frames]
+    assert len(seen) > 100
+    assert {frame.kind for frame in seen} <= {"composite", "slate"}
+    assert [frame.room for frame in seen if frame.room] == []
+
+
+def test_others_are_refused_and_do_no_harm(told: Told) -> None:
+    assert told.facts["ended"]["second"] == told.facts["ended"]["elsewhere"] == 4
+    assert "another LiveComp runs" in told.log("second")
+    assert "is taken" in told.log("elsewhere")
+    assert told.facts["ended"]["producer"] == 1
+    assert "not a video output device" in told.log("producer")
+    assert told.between("others", "alone")
+
+
+@pytest.mark.parametrize(("gone", "back"), [("unplugged", "plugged"), ("silent", "loud")])
+def test_a_lost_camera_is_a_slate_at_once_and_comes_back(told: Told, gone: str, back: str) -> None:
+    assert told.delay_s(gone, "slate") < STALL_S + told.slowness_s
+    late_s = STALL_S + 1
+    assert not [frame for frame in told.between(gone, back) if frame.time_s > told.mark(gone) + late_s]
+    assert told.delay_s(back, "composite") < RECONNECT_S + told.slowness_s
+
+
+def test_the_track_lives_through_all_of_it(told: Told) -> None:
+    assert "ended" not in told.facts["track"]
+    assert told.delay_s("killed", "slate") < 10  # after 11 s without a picture Chromium gives a camera up
+    assert told.delay_s("restarted", "composite") < RECONNECT_S + 2 * told.slowness_s
+
+
+def test_it_reaches_others_through_webrtc(told: Told) -> None:
+    received = [frame for frame in told.frames["received"] if frame.kind == "composite"]
+    assert len(received) >= 10
+    numbers = [frame.number for frame in received if frame.number is not None]
+    assert numbers == sorted(numbers)
+
+
+def test_it_ends_as_it_should(told: Told) -> None:
+    assert told.facts["ended"]["again"] == 0
+    assert "Traceback" not in told.log("first") + told.log("again")
