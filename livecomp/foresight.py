@@ -2,7 +2,8 @@
 
 Frames of a file are large, corrections are small. So a second reader runs some seconds ahead of the pipeline, on small
 copies, and only its corrections are kept: memory does not grow with the size of the frames or the length of the file.
-Every frame is looked at for cuts, a prediction is made for every few frames, and for the first of each scene.
+Every frame is looked at for cuts and steps of light, a prediction is made for every few frames, and for the first after
+such a change.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ from livecomp.frame import Frame, U8Array, freeze
 from livecomp.harmonizers.lowres import make_input
 from livecomp.smooth.ahead import LookAheadSmoother
 
-__all__ = ["Foresight", "small_frame"]
+__all__ = ["STEP_LEVELS", "Foresight", "small_frame"]
+
+STEP_LEVELS = 4.0
+"""Change of a picture's thumbnail, see `CutDetector.change`, that may be a step of light."""
 
 _LINES = 360
 _QUEUE_FRAMES = 30
@@ -39,12 +43,13 @@ class _Resource(Protocol):
 
 
 class _Seen(NamedTuple):
-    """What is kept of a frame with a prediction: that, its matte, and whether a scene starts with it."""
+    """What is kept of a frame with a prediction: that, its matte, and whether a scene or a light starts with it."""
 
     correction: Correction
     pts_ns: int
     alpha: U8Array
     is_cut: bool
+    is_step: bool
 
 
 class Foresight:
@@ -54,7 +59,8 @@ class Foresight:
         source: The file, a reader of its own; opened and closed here.
         stages: Stages of its own, of which segmenter, background and harmonizer are used; opened and closed here.
         smoother: Without frames as yet.
-        every: A prediction is made for every n-th frame; between them corrections are interpolated, never across a cut.
+        every: A prediction is made for every n-th frame; corrections are interpolated between, but not across
+            cuts and steps of light.
     """
 
     def __init__(self, source: Source, stages: Stages, smoother: LookAheadSmoother, *, every: int = 3) -> None:
@@ -142,7 +148,7 @@ class Foresight:
             self._ended = True
             self._smoother.finish()
         else:
-            if seen.is_cut:
+            if seen.is_cut or seen.is_step:
                 self._starts.append(seen.pts_ns)
             self._smoother.push(seen.correction, seen.pts_ns, seen.alpha, is_cut=seen.is_cut)
 
@@ -174,23 +180,26 @@ class Foresight:
         is_cut = self._cuts.is_cut(frame.rgb)
         if is_cut:
             stages.segmenter.reset()
+        is_step = self._cuts.change > STEP_LEVELS
         self._since += 1
-        is_due = is_cut or self._since >= self._every
+        is_due = is_cut or is_step or self._since >= self._every
         if not is_due and not stages.background.is_moving:
             return None
         small = small_frame(frame)
         if is_due:
             small = self._matted(small)
         scene = stages.background.render(small)
-        if stages.background.is_moving and self._scene_cuts.is_cut(scene):
-            is_cut = True
-            small = small if is_due else self._matted(small)
-        elif not is_due:
-            return None
+        if stages.background.is_moving:
+            is_cut |= self._scene_cuts.is_cut(scene)
+            is_step |= self._scene_cuts.change > STEP_LEVELS
+        if not is_due:
+            if not (is_cut or is_step):
+                return None
+            small = self._matted(small)
         self._since = 0
         alpha = small.require_alpha()
         composite, mask = make_input(small.rgb, scene, alpha, stages.harmonizer.input_size)
-        return _Seen(stages.harmonizer.predict(composite, mask), frame.pts_ns, alpha, is_cut)
+        return _Seen(stages.harmonizer.predict(composite, mask), frame.pts_ns, alpha, is_cut, is_step)
 
     def _matted(self, small: Frame) -> Frame:
         """The frame with its matte; an empty one where none can be had.

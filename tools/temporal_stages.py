@@ -116,7 +116,7 @@ def _offline(moments: Sequence[Moment]) -> _Applied:
 
     for moment in moments:
         since += 1
-        if since < PREDICT_EVERY and not moment.starts_anew:
+        if since < PREDICT_EVERY and not (moment.starts_anew or moment.may_step):
             continue
         since = 0
         seen.append(moment)
@@ -133,7 +133,7 @@ def _offline(moments: Sequence[Moment]) -> _Applied:
         while last + 1 < len(known) and known[last + 1][0] <= pts_ns:
             last += 1
         (at_ns, before), following = known[last], last + 1
-        if pts_ns == at_ns or following == len(known) or seen[following].starts_anew:
+        if pts_ns == at_ns or following == len(known) or seen[following].starts_anew or seen[following].may_step:
             found.append(before)
         else:
             next_ns, after = known[following]

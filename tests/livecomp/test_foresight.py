@@ -175,3 +175,27 @@ def test_small_frames_keep_the_mean_and_the_time(size_wh: tuple[int, int], small
     assert small.size_wh == small_wh
     assert small.pts_ns == 7
     assert (small.rgb == rgb[0, 0]).all()
+
+
+class LampSource(FakeSource):
+    """A lamp is switched on at frame `CUT`, which is none that a prediction is due for."""
+
+    def read(self) -> Frame | None:
+        frame = super().read()
+        if frame is None:
+            return None
+        lamp = 60 if frame.pts_ns >= CUT * 40_000_000 else 0
+        return Frame(freeze(np.minimum(frame.rgb // 2 + lamp, 255).astype(np.uint8)), frame.pts_ns)
+
+
+class ByBrightness(FakeHarmonizer):
+    def predict(self, composite: U8Array, alpha: U8Array) -> Correction:
+        return level(1.4 if composite[alpha > 127].mean() < 90 else 0.9)
+
+
+def test_a_step_of_light_is_met_to_the_frame_though_only_every_third_is_predicted() -> None:
+    stages = fake_stages(harmonizer=ByBrightness())
+    with Foresight(LampSource(80), stages, LookAheadSmoother()) as foresight:
+        got = [float(foresight.correction(index * 40_000_000).matrix[0, 0]) for index in range(80)]
+    assert min(got[:CUT]) > 1.38
+    assert max(got[CUT:]) < 0.92
