@@ -46,6 +46,9 @@ def process(
     smoother: Annotated[
         str | None, typer.Option(help="Filter over time: steady, one_euro, exponential or none.")
     ] = None,
+    look_ahead: Annotated[
+        float | None, typer.Option(min=0, max=10, help="Seconds that the filter steady looks ahead; 0 as in a call.")
+    ] = None,
     fit: Annotated[Fit | None, typer.Option(help="How a background of another shape fills the picture.")] = None,
     light_wrap: Annotated[
         float | None, typer.Option(min=0, max=1, help="How much of the scene's light bleeds over the person's edge.")
@@ -103,7 +106,7 @@ def process(
             },
             "background": {"fit": fit},
             "harmonize": {"model": model, "backend": backend},
-            "smooth": {"filter": smoother},
+            "smooth": {"filter": smoother, "look_ahead_s": look_ahead},
             "composite": {
                 "color_strength": strength if color_strength is None else color_strength,
                 "shading_strength": strength if shading_strength is None else shading_strength,

@@ -182,3 +182,16 @@ def test_unknown_and_impossible_options_name_the_key() -> None:
         Config.from_options({"segment": {"model": "magic"}}).build("white")
     with pytest.raises(ConfigError, match="no background"):
         Config().build("no-such-file.jpg")
+
+
+@pytest.mark.parametrize(
+    ("smooth", "stage"),
+    [({}, "look ahead"), ({"look_ahead_s": 0}, "smooth"), ({"filter": "one_euro"}, "smooth")],
+)
+@pytest.mark.usefixtures("short_demo")
+def test_videos_look_ahead_unless_told_otherwise(tmp_path: Path, smooth: dict[str, object], stage: str) -> None:
+    config = Config.from_options({"harmonize": {"model": "reinhard"}, "smooth": smooth})
+    report = livecomp.process("demo", "white", tmp_path / "out.mp4", config=config)
+    stages = {row.stage for row in report.stages}
+    assert stage in stages
+    assert len(stages & {"look ahead", "smooth"}) == 1
