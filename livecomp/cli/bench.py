@@ -108,6 +108,7 @@ def bench(
     """
     from livecomp.bench import Report
     from livecomp.bench.facts import facts, load_average
+    from livecomp.bench.readme import readme_tables
     from livecomp.bench.report import markdown, read_report
     from livecomp.config import Config
 
@@ -119,6 +120,8 @@ def bench(
         rows = _measure(cases, config, source, background, seconds, progress)
     report = Report(machine | {"load after": load_average()}, rows)
     stdout.print(markdown(report), markup=False, highlight=False, soft_wrap=True)
+    if preset is Preset.readme:
+        stdout.print(readme_tables(report), markup=False, highlight=False, soft_wrap=True)
     if output is not None:
         _write(report, output, preset.value if preset is not Preset.quick else "live" if live else "pipeline", plots)
     if before is not None:
