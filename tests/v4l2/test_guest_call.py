@@ -3,8 +3,8 @@
 `make test-v4l2` gets what the guest is made of and sets LIVECOMP_GUEST; without it these tests are skipped.
 
 Times are those of the guest's clock, which runs as fast as this computer's; programs in it run 30 to 70 times slower.
-Where a limit is meant for a computer that is not emulated, the number of seconds that the product needs here anyway is
-added to it: `slowness`, the longest time between two composites of the first call while nothing happened.
+Limits that are meant for a computer that is not emulated are stretched by `Told.stretch`: by how much fewer composites
+come than the camera gives pictures, while nothing happens. On such a computer every picture becomes one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -34,7 +35,12 @@ pytestmark = [pytest.mark.v4l2, pytest.mark.slow, pytest.mark.timeout(420)]
 REPOSITORY = Path(__file__).parents[2]
 RECONNECT_S = 2.0
 STALL_S = 1.0
-GUEST_S = 240.0
+GUEST_S = 270.0
+VIEWER_S = 1.0
+"""From the virtual camera to what the page says, which is emulated as well."""
+
+FIRST_PICTURE_S = 3.0
+"""A silent camera is given this long for its first picture, each time it is opened again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +75,13 @@ class Told:
         )
 
     @property
-    def slowness_s(self) -> float:
-        quiet = self.between("alone", "unplugged")
-        return max(later.time_s - earlier.time_s for earlier, later in pairwise(quiet))
+    def stretch(self) -> float:
+        """How many times slower than meant the product is here: at least 1."""
+        steps = [
+            median(later.time_s - earlier.time_s for earlier, later in pairwise(self.between(start, end)))
+            for start, end in (("alone", "unplugged"), ("plugged", "half"), ("loud", "killed"))
+        ]
+        return max(1.0, call.FPS * max(steps))
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +151,7 @@ def test_the_browser_finds_it_by_its_label_and_gets_whole_pictures_in_order(told
         composites = told.between(start, end)
         assert len(composites) >= 10
         assert not [frame for frame in composites if frame.is_torn]
-        assert all(frame.size_wh == call.SIZE_WH for frame in composites)
+        assert all(tuple(frame.size_wh) == call.SIZE_WH for frame in composites)
         numbers = [frame.number for frame in composites if frame.number is not None]
         assert numbers == sorted(numbers)
         assert len(set(numbers)) > len(numbers) // 2
@@ -163,18 +173,22 @@ def test_others_are_refused_and_do_no_harm(told: Told) -> None:
     assert told.between("others", "alone")
 
 
-@pytest.mark.parametrize(("gone", "back"), [("unplugged", "plugged"), ("silent", "loud")])
-def test_a_lost_camera_is_a_slate_at_once_and_comes_back(told: Told, gone: str, back: str) -> None:
-    assert told.delay_s(gone, "slate") < STALL_S + told.slowness_s
-    late_s = STALL_S + 1
-    assert not [frame for frame in told.between(gone, back) if frame.time_s > told.mark(gone) + late_s]
-    assert told.delay_s(back, "composite") < RECONNECT_S + told.slowness_s
+def test_an_unplugged_camera_is_a_slate_at_once_and_comes_back(told: Told) -> None:
+    assert told.delay_s("unplugged", "slate") < (STALL_S + 1 / call.FPS) * told.stretch + VIEWER_S
+    assert not told.between("slate after unplugged", "plugged")
+    assert told.delay_s("plugged", "composite") < RECONNECT_S * told.stretch + VIEWER_S
+
+
+def test_a_silent_camera_is_a_slate_at_once_and_comes_back(told: Told) -> None:
+    assert len(told.between("half", "silent")) >= 10  # every second picture is enough
+    assert told.delay_s("silent", "slate") < (STALL_S + 1 / call.FPS) * told.stretch + VIEWER_S
+    assert told.delay_s("loud", "composite") < FIRST_PICTURE_S + RECONNECT_S * told.stretch + VIEWER_S
 
 
 def test_the_track_lives_through_all_of_it(told: Told) -> None:
     assert "ended" not in told.facts["track"]
     assert told.delay_s("killed", "slate") < 10  # after 11 s without a picture Chromium gives a camera up
-    assert told.delay_s("restarted", "composite") < RECONNECT_S + 2 * told.slowness_s
+    assert len(told.between("restarted", "connected")) >= 10
 
 
 def test_it_reaches_others_through_webrtc(told: Told) -> None:
