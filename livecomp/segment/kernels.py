@@ -16,6 +16,8 @@ __all__ = ["apply_coefficients", "classify_cells", "fit_coefficients", "key_chro
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
 F64 = NDArray[np.float64]
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
 
 EMPTY, FULL, MIXED = np.uint8(0), np.uint8(1), np.uint8(2)
 _CHANNELS = 16
@@ -171,46 +173,114 @@ def apply_coefficients(rgb: U8, coefficients: F32, kinds: U8, cell: int) -> U8:
     small_height, small_width = coefficients.shape[:2]
     rows, columns = kinds.shape
     alpha = np.empty((height, width), np.uint8)
-    left = np.empty(width, np.int32)
+    left, right = np.empty(width, np.int32), np.empty(width, np.int32)
     share = np.empty(width, np.float32)
     for x in range(width):
         at = min(max((x + 0.5) * small_width / width - 0.5, 0.0), small_width - 1.0)
         left[x] = min(int(at), max(small_width - 2, 0))
+        right[x] = min(left[x] + 1, small_width - 1)
         share[x] = at - left[x]
-    planes = np.empty((_PLANES, small_width + 1), np.float32)
     starts = np.empty(columns + 1, np.int64)
     for i in range(columns + 1):
         starts[i] = min(width, (i * cell * width + small_width - 1) // small_width)
+    x0, x1 = _mixed_columns(kinds, starts)
+    # Two rows of coefficients at full width, even and odd ones: many rows of the picture lie between them.
+    wide = np.zeros((2 * _PLANES, width), np.float32)
+    known = np.full(2, -1, np.int64)
     for y in range(height):
         at = min(max((y + 0.5) * small_height / height - 0.5, 0.0), small_height - 1.0)
         top = min(int(at), max(small_height - 2, 0))
         down = np.float32(at - top)
-        upper, lower = coefficients[top], coefficients[min(top + 1, small_height - 1)]
         j = min(int((y + 0.5) * small_height / height) // cell, rows - 1)
+        for v in range(top, top + 2):
+            if known[v % 2] != v and x0 < x1:
+                known[v % 2] = v
+                k = v % 2 * _PLANES
+                _widen(
+                    coefficients[min(v, small_height - 1)],
+                    left[x0:x1],
+                    right[x0:x1],
+                    share[x0:x1],
+                    wide[k, x0:x1],
+                    wide[k + 1, x0:x1],
+                    wide[k + 2, x0:x1],
+                    wide[k + 3, x0:x1],
+                )
+        # the weight of the even row
+        even = ONE - down if top % 2 == 0 else down
         i = 0
         while i < columns:
             kind, first = kinds[j, i], i
             while i < columns and kinds[j, i] == kind:
                 i += 1
-            x0, x1 = starts[first], starts[i]
+            a, b = starts[first], starts[i]
+            if b <= a:
+                continue
             if kind != MIXED:
-                alpha[y, x0:x1] = np.uint8(255) if kind == FULL else np.uint8(0)
+                alpha[y, a:b] = np.uint8(255) if kind == FULL else np.uint8(0)
                 continue
-            if x1 <= x0:
-                continue
-            for u in range(left[x0], left[x1 - 1] + 2):
-                v = min(u, small_width - 1)
-                for k in range(_PLANES):
-                    planes[k, u] = upper[v, k] + down * (lower[v, k] - upper[v, k])
-            red, green, blue, offset = planes[0], planes[1], planes[2], planes[3]
-            for x in range(x0, x1):
-                u, t = left[x], share[x]
-                value = offset[u] + t * (offset[u + 1] - offset[u])
-                value += (red[u] + t * (red[u + 1] - red[u])) * np.float32(rgb[y, x, 0])
-                value += (green[u] + t * (green[u + 1] - green[u])) * np.float32(rgb[y, x, 1])
-                value += (blue[u] + t * (blue[u + 1] - blue[u])) * np.float32(rgb[y, x, 2])
-                alpha[y, x] = np.uint8(min(max(value + HALF, ZERO), TOP))
+            _apply_run(
+                rgb[y, a:b].reshape(-1),
+                even,
+                wide[0, a:b],
+                wide[1, a:b],
+                wide[2, a:b],
+                wide[3, a:b],
+                wide[4, a:b],
+                wide[5, a:b],
+                wide[6, a:b],
+                wide[7, a:b],
+                alpha[y, a:b],
+            )
     return alpha
+
+
+@compiled()
+def _mixed_columns(kinds: U8, starts: I64) -> tuple[int, int]:
+    """First pixel and one past the last of all mixed cells; (0, 0) when there are none."""
+    first, last = kinds.shape[1], -1
+    for j in range(kinds.shape[0]):
+        for i in range(kinds.shape[1]):
+            if kinds[j, i] == MIXED:
+                first, last = min(first, i), max(last, i)
+    if last < 0:
+        return 0, 0
+    return starts[first], starts[last + 1]
+
+
+@compiled(fastmath=True)
+def _widen(coefficients: F32, left: I32, right: I32, share: F32, red: F32, green: F32, blue: F32, offset: F32) -> None:
+    """A row of (w, 4) coefficients, interpolated for each pixel of the picture."""
+    for x in range(share.shape[0]):
+        u, v, t = np.uint32(left[x]), np.uint32(right[x]), share[x]
+        red[x] = coefficients[u, 0] + t * (coefficients[v, 0] - coefficients[u, 0])
+        green[x] = coefficients[u, 1] + t * (coefficients[v, 1] - coefficients[u, 1])
+        blue[x] = coefficients[u, 2] + t * (coefficients[v, 2] - coefficients[u, 2])
+        offset[x] = coefficients[u, 3] + t * (coefficients[v, 3] - coefficients[u, 3])
+
+
+# One dimension each, counted from 0: so the compiler makes SIMD of it.
+@compiled(fastmath=True)
+def _apply_run(
+    rgb: U8,
+    even: np.float32,
+    red0: F32,
+    green0: F32,
+    blue0: F32,
+    offset0: F32,
+    red1: F32,
+    green1: F32,
+    blue1: F32,
+    offset1: F32,
+    alpha: U8,
+) -> None:
+    odd = ONE - even
+    for x in range(alpha.shape[0]):
+        value = even * offset0[x] + odd * offset1[x]
+        value += (even * red0[x] + odd * red1[x]) * np.float32(rgb[3 * x])
+        value += (even * green0[x] + odd * green1[x]) * np.float32(rgb[3 * x + 1])
+        value += (even * blue0[x] + odd * blue1[x]) * np.float32(rgb[3 * x + 2])
+        alpha[x] = np.uint8(np.int32(min(max(value + HALF, ZERO), TOP)))
 
 
 @compiled(fastmath=True)
