@@ -180,7 +180,7 @@ def test_an_unplugged_camera_is_a_slate_at_once_and_comes_back(told: Told) -> No
 
 
 def test_a_silent_camera_is_a_slate_at_once_and_comes_back(told: Told) -> None:
-    assert len(told.between("half", "silent")) >= 10  # every second picture is enough
+    assert len(told.between("half", "silent")) >= 6  # every second picture is enough
     assert told.delay_s("silent", "slate") < (STALL_S + 1 / call.FPS) * told.stretch + VIEWER_S
     assert told.delay_s("loud", "composite") < FIRST_PICTURE_S + RECONNECT_S * told.stretch + VIEWER_S
 

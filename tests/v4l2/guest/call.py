@@ -24,7 +24,7 @@ from livecomp.control.client import ask
 from livecomp.errors import InputError
 from tests.v4l2.browser.viewer import Viewer, ViewerError
 from tests.v4l2.guest import programs
-from tests.v4l2.guest.devices import CAMERA, CAMERA_ID, DEVICE, LABEL, announces, plug, set_camera, unplug, uses
+from tests.v4l2.guest.devices import CAMERA_ID, DEVICE, LABEL, announces, plug, set_camera, unplug, uses_camera
 from tests.v4l2.guest.programs import Program
 
 __all__ = ["CONFIG", "CONFIG_TEXT", "FACTS", "FPS", "PICTURE", "SCENE", "SIZE_WH"]
@@ -152,11 +152,11 @@ def begin(call: Call) -> Program:
     call.viewer.wait_for("loaded", _SLOW_S)
     call.mark("loaded")
     call.wait_until(lambda: call.is_in("sleeping"), "sleeping", program)
-    call.wait_until(lambda: not uses(program.pid, CAMERA), "the camera is free", program)
+    call.wait_until(lambda: not uses_camera(program.pid), "the camera is free", program)
     call.mark("choosing")
     call.facts["label"] = call.viewer.choose(_SLOW_S)
     call.mark("chosen")
-    call.wait_for_frames(20, "composite", "choosing")
+    call.wait_for_frames(12, "composite", "choosing")
     (call.share / PICTURE).write_bytes(call.viewer.picture(_SLOW_S))
     return program
 
@@ -168,7 +168,7 @@ def meet_others(call: Call) -> None:
     call.end("elsewhere", call.run("elsewhere", "--socket", "/run/tmp/elsewhere/ctl.sock"))
     call.end("producer", programs.produce(call.share / "producer.log", DEVICE, SIZE_WH))
     call.mark("alone")
-    call.wait_for_frames(10, "composite", "alone")
+    call.wait_for_frames(6, "composite", "alone")
 
 
 def lose_the_camera(call: Call) -> None:
@@ -179,18 +179,18 @@ def lose_the_camera(call: Call) -> None:
     time.sleep(_AWAY_S)
     plug()
     call.mark("plugged")
-    call.wait_for_frames(10, "composite", "plugged")
+    call.wait_for_frames(6, "composite", "plugged")
 
     set_camera(percentage_of_dropped_buffers=50)
     call.mark("half")
-    call.wait_for_frames(10, "composite", "half")
+    call.wait_for_frames(6, "composite", "half")
     set_camera(percentage_of_dropped_buffers=100)
     call.mark("silent")
     call.wait_for_frames(1, "slate", "silent")
     time.sleep(_AWAY_S)
     set_camera(percentage_of_dropped_buffers=0)
     call.mark("loud")
-    call.wait_for_frames(10, "composite", "loud")
+    call.wait_for_frames(6, "composite", "loud")
 
 
 def be_killed(call: Call, program: Program) -> Program:
@@ -228,7 +228,7 @@ def hold(call: Call) -> None:
         call.viewer.leave(_SLOW_S)
         call.mark("left")
         call.wait_until(lambda: call.is_in("sleeping"), "sleeping again", program)
-        call.wait_until(lambda: not uses(program.pid, CAMERA), "the camera is free again", program)
+        call.wait_until(lambda: not uses_camera(program.pid), "the camera is free again", program)
         program.terminate()
         call.mark("terminated")
         call.end("again", program)

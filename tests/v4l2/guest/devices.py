@@ -7,9 +7,8 @@ import os
 import struct
 from pathlib import Path
 
-__all__ = ["CAMERA", "CAMERA_ID", "DEVICE", "LABEL", "announces", "plug", "set_camera", "unplug", "uses"]
+__all__ = ["CAMERA_ID", "DEVICE", "LABEL", "announces", "camera", "plug", "set_camera", "unplug", "uses"]
 
-CAMERA = Path("/dev/video0")
 CAMERA_ID = "platform-vivid.0-video-index0"
 """Name of the link that udev makes for it; there is no udev in the guest, so tests make the link."""
 
@@ -28,9 +27,19 @@ _CONTROLS = {
 _GREEN_ROOM = {"test_pattern": 8, "osd_text_mode": 2, "show_square": 1}
 
 
+def camera() -> Path | None:
+    """The camera's device, None while it is unplugged; another one than before when that was still open."""
+    for entry in Path("/sys/class/video4linux").glob("video*"):
+        if (entry / "name").read_text().startswith("vivid"):
+            return Path("/dev") / entry.name
+    return None
+
+
 def set_camera(**controls: int) -> None:
     """Change controls of the camera."""
-    descriptor = os.open(CAMERA, os.O_RDWR)
+    device = camera()
+    assert device is not None, "there is no camera"
+    descriptor = os.open(device, os.O_RDWR)
     try:
         for name, value in controls.items():
             fcntl.ioctl(descriptor, _S_CTRL, struct.pack("Ii", _CONTROLS[name], value))
@@ -40,11 +49,13 @@ def set_camera(**controls: int) -> None:
 
 def plug() -> None:
     """Show a green room with a white square in it, and then make the link by which the camera is known."""
-    if not CAMERA.exists():
+    if camera() is None:
         (_DRIVER / "bind").write_text("vivid.0")
     set_camera(**_GREEN_ROOM)
+    device = camera()
+    assert device is not None
     _LINK.parent.mkdir(parents=True, exist_ok=True)
-    _LINK.symlink_to(f"../../{CAMERA.name}")
+    _LINK.symlink_to(f"../../{device.name}")
 
 
 def unplug() -> None:
@@ -65,8 +76,9 @@ def announces() -> tuple[bool, bool]:
     return bool(capabilities & 1), bool(capabilities & 2)
 
 
-def uses(process: int, device: Path) -> bool:
-    """Whether a process has a device open."""
+def uses_camera(process: int) -> bool:
+    """Whether a process has the camera open."""
+    device = camera()
     for entry in Path(f"/proc/{process}/fd").iterdir():
         try:
             if entry.readlink() == device:
