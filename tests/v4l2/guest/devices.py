@@ -7,7 +7,7 @@ import os
 import struct
 from pathlib import Path
 
-__all__ = ["CAMERA_ID", "DEVICE", "LABEL", "announces", "camera", "plug", "set_camera", "unplug", "uses"]
+__all__ = ["CAMERA_ID", "DEVICE", "LABEL", "announces", "camera", "plug", "set_camera", "unplug", "uses_camera"]
 
 CAMERA_ID = "platform-vivid.0-video-index0"
 """Name of the link that udev makes for it; there is no udev in the guest, so tests make the link."""
