@@ -245,7 +245,7 @@ def _mixed_columns(kinds: U8, starts: I64) -> tuple[int, int]:
                 first, last = min(first, i), max(last, i)
     if last < 0:
         return 0, 0
-    return starts[first], starts[last + 1]
+    return int(starts[first]), int(starts[last + 1])
 
 
 @compiled(fastmath=True)
