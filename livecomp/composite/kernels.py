@@ -36,7 +36,9 @@ _ZERO = np.float32(0)
 _TOP = np.float32(255)
 _FEW = np.float32(FEW)
 _LUT_TOP = np.float32(LUT_STEPS - 1)
-_BLOCK = 8
+_BLOCK = 16
+_STRIDE = 32
+_STRIDE = 32
 _ENCODE_TOP = np.float32(ENCODE_STEPS - 1)
 
 
@@ -86,7 +88,7 @@ def compose_band(
         linear_light: Blend in linear light, or on encoded values.
     """
     height, width = alpha.shape
-    planes = np.zeros((5, width + _BLOCK), np.float32)
+    planes = np.empty((5, width), np.float32)
     red, green, blue, opacity, gains = planes[0], planes[1], planes[2], planes[3], planes[4]
     steps = np.empty((3, width), np.int32)
     nodes = np.empty(log_gain.shape[1], np.float32)
@@ -109,8 +111,7 @@ def compose_band(
             v0, v1, v = _place(y, height, person.shape[0])
             _between(person[v0].reshape(-1), person[v1].reshape(-1), v, near)
             _between(room[v0].reshape(-1), room[v1].reshape(-1), v, far)
-            opacity[count : count + _BLOCK] = _ZERO
-            _decontaminate(red, green, blue, opacity, near, far, left, width, count)
+            _decontaminate(red, green, blue, opacity, alpha[y, left:right], near, far, left, width, count)
         if colored:
             _mix(red, green, blue, matrix, steps[0], steps[1], steps[2], count)
             _look_up(red, curves[0], steps[0], count)
@@ -193,24 +194,28 @@ def _store(red: F32, green: F32, blue: F32, opacity: F32, background: U8, out: U
 
 @_compiled
 def _decontaminate(
-    red: F32, green: F32, blue: F32, opacity: F32, person: F32, room: F32, left: int, width: int, count: int
+    red: F32,
+    green: F32,
+    blue: F32,
+    opacity: F32,
+    alpha: U8,
+    person: F32,
+    room: F32,
+    left: int,
+    width: int,
+    count: int,
 ) -> None:
     """Step 1 in `reference`, in mixed pixels only.
 
-    `person` and `room` are the maps at this row, four values for each column; `opacity` is 0 for a block beyond the
-    last pixel.
+    `alpha` is that of the pixels, `person` and `room` are the maps at this row, four values for each column.
     """
     last = person.shape[0] // 4 - 1
     scale = np.float32(last + 1) / np.float32(width)
-    for block in range((count + _BLOCK - 1) // _BLOCK):
-        start = block * _BLOCK
-        mixed = 0
-        for x in range(_BLOCK):
-            a = opacity[np.uint32(start + x)]
-            mixed += (a > _ZERO) & (a < _ONE)
-        if mixed == 0:
+    for start in range(0, count, _BLOCK):
+        stop = min(start + _BLOCK, count)
+        if stop - start == _BLOCK and not _any_mixed(alpha, start):
             continue
-        for x in range(start, start + _BLOCK):
+        for x in range(start, stop):
             a = opacity[x]
             if a <= _ZERO or a >= _ONE:
                 continue
@@ -325,14 +330,37 @@ def _span(row: U8) -> tuple[int, int]:
     """First pixel of a row that is not 0, and one past the last; (0, 0) when there is none."""
     width = row.shape[0]
     left = 0
+    while left + _STRIDE <= width and not _any(row, left):
+        left += _STRIDE
     while left < width and row[left] == 0:
         left += 1
     if left == width:
         return 0, 0
     right = width
+    while right - _STRIDE >= left and not _any(row, right - _STRIDE):
+        right -= _STRIDE
     while row[right - 1] == 0:
         right -= 1
     return left, right
+
+
+@_compiled
+def _any(row: U8, start: int) -> bool:
+    """Whether one of the `_STRIDE` pixels from `start` on is not 0; without a branch, so that it becomes SIMD."""
+    found = np.uint8(0)
+    for x in range(np.uint32(_STRIDE)):
+        found |= row[np.uint32(start) + x]
+    return bool(found != 0)
+
+
+@_compiled
+def _any_mixed(row: U8, start: int) -> bool:
+    """Whether one of the `_BLOCK` pixels from `start` on is neither 0 nor 255; without a branch, as above."""
+    found = np.uint8(0)
+    for x in range(np.uint32(_BLOCK)):
+        # only 0 and 255 become 0 or 1
+        found |= np.uint8(row[np.uint32(start) + x] + np.uint8(1)) & np.uint8(254)
+    return bool(found != 0)
 
 
 @_compiled
