@@ -38,7 +38,9 @@ _FEW = np.float32(FEW)
 _LUT_TOP = np.float32(LUT_STEPS - 1)
 _BLOCK = 16
 _STRIDE = 32
+_PIECE = 512
 _STRIDE = 32
+_PIECE = 512
 _ENCODE_TOP = np.float32(ENCODE_STEPS - 1)
 
 
@@ -88,9 +90,9 @@ def compose_band(
         linear_light: Blend in linear light, or on encoded values.
     """
     height, width = alpha.shape
-    planes = np.empty((5, width), np.float32)
+    planes = np.empty((5, _PIECE), np.float32)
     red, green, blue, opacity, gains = planes[0], planes[1], planes[2], planes[3], planes[4]
-    steps = np.empty((3, width), np.int32)
+    steps = np.empty((3, _PIECE), np.int32)
     nodes = np.empty(log_gain.shape[1], np.float32)
     near, far, light = (
         np.empty(person[0].size, np.float32),
@@ -99,36 +101,41 @@ def compose_band(
     )
     starts = _starts(width, wrap.shape[1])
     for y in range(top, bottom):
-        left, right = _span(alpha[y])
-        _copy(background[y, : 3 * left], out[y, : 3 * left])
-        _copy(background[y, 3 * right :], out[y, 3 * right :])
-        if left == right:
+        begin, end = _span(alpha[y])
+        _copy(background[y, : 3 * begin], out[y, : 3 * begin])
+        _copy(background[y, 3 * end :], out[y, 3 * end :])
+        if begin == end:
             continue
-        count = right - left
-        scene = background[y, 3 * left : 3 * right]
-        _load(rgb[y, 3 * left : 3 * right], alpha[y, left:right], red, green, blue, opacity, count)
         if decontaminate:
             v0, v1, v = _place(y, height, person.shape[0])
             _between(person[v0].reshape(-1), person[v1].reshape(-1), v, near)
             _between(room[v0].reshape(-1), room[v1].reshape(-1), v, far)
-            _decontaminate(red, green, blue, opacity, alpha[y, left:right], near, far, left, width, count)
-        if colored:
-            _mix(red, green, blue, matrix, steps[0], steps[1], steps[2], count)
-            _look_up(red, curves[0], steps[0], count)
-            _look_up(green, curves[1], steps[1], count)
-            _look_up(blue, curves[2], steps[2], count)
         if shaded:
             v0, v1, v = _place(y, height, log_gain.shape[0])
             _between(log_gain[v0], log_gain[v1], v, nodes)
-            _spread_gains(nodes, gains, left, width, count)
-            _shade(red, green, blue, gains, count)
         if light_wrap > _ZERO:
             v0, v1, v = _place(y, height, wrap.shape[0])
             _between(wrap[v0].reshape(-1), wrap[v1].reshape(-1), v, light)
-            _wrap(red, green, blue, light, starts, light_wrap, left, width, count)
-        if linear_light:
-            _blend_linear(red, green, blue, opacity, scene, linear, encode, count)
-        _store(red, green, blue, opacity, scene, out[y, 3 * left : 3 * right], count)
+        for left in range(begin, end, _PIECE):
+            right = min(left + _PIECE, end)
+            count = right - left
+            scene = background[y, 3 * left : 3 * right]
+            _load(rgb[y, 3 * left : 3 * right], alpha[y, left:right], red, green, blue, opacity, count)
+            if decontaminate:
+                _decontaminate(red, green, blue, opacity, alpha[y, left:right], near, far, left, width, count)
+            if colored:
+                _mix(red, green, blue, matrix, steps[0], steps[1], steps[2], count)
+                _look_up(red, curves[0], steps[0], count)
+                _look_up(green, curves[1], steps[1], count)
+                _look_up(blue, curves[2], steps[2], count)
+            if shaded:
+                _spread_gains(nodes, gains, left, width, count)
+                _shade(red, green, blue, gains, count)
+            if light_wrap > _ZERO:
+                _wrap(red, green, blue, light, starts, light_wrap, left, width, count)
+            if linear_light:
+                _blend_linear(red, green, blue, opacity, scene, linear, encode, count)
+            _store(red, green, blue, opacity, scene, out[y, 3 * left : 3 * right], count)
 
 
 @_compiled
