@@ -20,22 +20,15 @@ FRAME_NS = 33_333_333
 HERE = [name for name in MATTE_MODELS if name != "mediapipe"]  # which has no model file; see its own tests
 
 
-@pytest.fixture(scope="module", params=HERE)
-def opened(request: pytest.FixtureRequest) -> Iterator[PersonSegmenter]:
+@pytest.fixture(params=HERE)  # closed after each test, as some have threads of their own
+def segmenter(request: pytest.FixtureRequest) -> Iterator[PersonSegmenter]:
     name = str(request.param)
     if name == "rvm" and {info.name: info.path for info in list_models()}["rvm"] is None:
         pytest.skip("the network 'rvm' is not installed here (livecomp setup rvm)")
-    segmenter = make_segmenter(name, matte_filter=MotionAdaptiveFilter())
-    segmenter.open()
-    yield segmenter
-    segmenter.close()
-
-
-@pytest.fixture
-def segmenter(opened: PersonSegmenter) -> PersonSegmenter:
-    """Open, without memory of other tests."""
-    opened.reset()
-    return opened
+    made = make_segmenter(name, matte_filter=MotionAdaptiveFilter())
+    made.open()
+    yield made
+    made.close()
 
 
 def scene(shape: tuple[int, int], shift: int = 0) -> U8Array:
