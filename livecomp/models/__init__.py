@@ -58,8 +58,8 @@ class ModelInfo:
 MODELS: dict[str, ModelSpec] = {
     "live": ModelSpec(
         file="live.onnx",
-        sha256="976fd782fe9a6cb5ee9f556255eace3bde00dc9a0da33f87bba23e8ccab5e9df",
-        size=9527923,
+        sha256="7e2208a4ae404abc059fe522f41196c9206d26ffae7c7ceb13c44d49418b0f1e",
+        size=9992247,
         purpose="makes the person look as if they were in the scene; the default",
         licence="MIT",
         origin="trained by the LiveComp developers; how, on what and how well: live.md beside it",

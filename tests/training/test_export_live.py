@@ -48,9 +48,23 @@ def test_the_file_computes_what_the_network_computes(checkpoint: Path, tmp_path:
     rgb, mask = rng.random((1, 3, 64, 64), np.float32), (rng.random((1, 1, 64, 64)) > 0.4).astype(np.float32)
     outputs = session.run(["matrix", "curves", "log_gain"], {"composite": rgb, "mask": mask})
     with torch.no_grad():
-        expected = LiveExport(rounded(network))(torch.from_numpy(rgb), torch.from_numpy(mask))
+        expected = LiveExport(rounded(network), 64)(torch.from_numpy(rgb), torch.from_numpy(mask))
     for mine, theirs in zip(expected, outputs, strict=True):
         np.testing.assert_allclose(theirs, mine.numpy(), atol=1e-3)
+
+
+def test_a_mirrored_composite_gets_the_mirrored_correction(checkpoint: Path, tmp_path: Path) -> None:
+    main([str(checkpoint), str(tmp_path / "live.onnx")])
+    session = onnxruntime.InferenceSession(str(tmp_path / "live.onnx"), providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(4)
+    rgb, mask = rng.random((1, 3, 64, 64), np.float32), (rng.random((1, 1, 64, 64)) > 0.4).astype(np.float32)
+    names = ["matrix", "curves", "log_gain"]
+    matrix, curves, log_gain = session.run(names, {"composite": rgb, "mask": mask})
+    mirrored = session.run(names, {"composite": rgb[..., ::-1].copy(), "mask": mask[..., ::-1].copy()})
+    assert np.ptp(log_gain) > 0.01
+    np.testing.assert_allclose(mirrored[0], matrix, atol=1e-4)
+    np.testing.assert_allclose(mirrored[1], curves, atol=1e-4)
+    np.testing.assert_allclose(mirrored[2], log_gain[..., ::-1], atol=1e-4)
 
 
 def test_the_file_is_small_and_its_large_weights_are_halves(checkpoint: Path, tmp_path: Path) -> None:
