@@ -110,7 +110,17 @@ class Call:
         return self._log.read_text()
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-W", "default", "-m", self._program, "run", *map(str, self._options)]
+        command = [
+            sys.executable,
+            "-X",
+            "faulthandler",
+            "-W",
+            "default",
+            "-m",
+            self._program,
+            "run",
+            *map(str, self._options),
+        ]
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
                 [*command, "--root", str(self._system.root)],
