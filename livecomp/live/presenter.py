@@ -193,7 +193,8 @@ class Presenter:
                 self._show(held, now)
 
     def _note_fresh(self, now: int) -> None:
-        if self._fresh_ns is not None and not self.is_stalled:
+        # learned while stalled too, or the slate would come between any two pictures of a slow camera
+        if self._fresh_ns is not None and now - self._fresh_ns <= _LONGEST_STALL_NS:
             self._interval_ns += 0.2 * (now - self._fresh_ns - self._interval_ns)
         self._fresh_ns = now
         self.is_stalled = False

@@ -32,18 +32,20 @@ def room(size_wh: tuple[int, int] = (WIDTH, HEIGHT)) -> np.ndarray:
 
 
 class PacedSource:
-    """Frames of the canary room at 50 frames a second; what happens to it is scripted by its attributes.
+    """Frames of the canary room, 50 a second; what happens to it is scripted by its attributes.
 
     Attributes:
         unplugged: Reading and opening raise.
         silent: Reading raises after 0.1 s, as a camera that gives nothing does.
         size_wh: Of the frames from the next `open` on.
+        interval_s: Between two frames.
     """
 
     def __init__(self) -> None:
         self.unplugged = False
         self.silent = False
         self.size_wh = (WIDTH, HEIGHT)
+        self.interval_s = 0.02
         self.opened = 0
         self.is_open = False
         self._rgb = freeze(room())
@@ -60,7 +62,7 @@ class PacedSource:
         self._rgb = freeze(room(self.size_wh))
 
     def read(self) -> Frame | None:
-        time.sleep(0.1 if self.silent else 0.02)
+        time.sleep(0.1 if self.silent else self.interval_s)
         if self.unplugged or self.silent:
             raise InputError("the paced camera gives nothing")
         return Frame(self._rgb, time.monotonic_ns())

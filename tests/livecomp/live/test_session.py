@@ -452,6 +452,16 @@ def test_more_frames_than_wanted_are_left_out_and_fewer_are_all_shown() -> None:
         assert 14 <= len(call.sink.since(start)) <= 26
 
 
+def test_a_slow_camera_is_shown_without_slates_in_between() -> None:
+    with running() as call:
+        call.source.interval_s = 0.35
+        time.sleep(3)
+        start = time.monotonic()
+        time.sleep(1.5)
+        assert call.sink.since(start, "slate") == []
+        assert len(call.sink.since(start)) >= 3
+
+
 def test_a_slow_pipeline_drops_old_frames_and_keeps_the_newest() -> None:
     def slow(frame: Frame) -> Frame:
         time.sleep(0.06)
