@@ -10,10 +10,13 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
+import typer
 
 from livecomp.capture.demo import DemoSource
+from livecomp.cli import app
 from livecomp.frame import Composite
 from livecomp.media.image import write_image
 from livecomp.output.video import VideoSink
@@ -22,10 +25,14 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def commands() -> list[str]:
+LASTING = ("run", "preview", "ctl", "setup", "bench")
+"""Commands that do not end, want a call, ask questions or take long; tests/v4l2/test_call.py runs them."""
+
+
+def commands(*, lasting: bool) -> list[str]:
     blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line.startswith("livecomp ")]
+    return [line for line in lines if line.startswith("livecomp ") and (line.split()[1] in LASTING) == lasting]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +62,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("command", commands())
+@pytest.mark.parametrize("command", commands(lasting=True))
+def test_a_lasting_command_of_the_readme_is_understood(command: str) -> None:
+    group = typer.main.get_command(app)
+    arguments = shlex.split(command)[1:]
+    while True:
+        context = group.make_context("livecomp", arguments)
+        if not isinstance(group, click.Group):
+            break
+        _, found, arguments = group.resolve_command(context, [*context.protected_args, *context.args])
+        assert found is not None
+        group = found
+
+
+@pytest.mark.parametrize("command", commands(lasting=False))
 def test_a_command_of_the_readme_runs(folder: Path, command: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     arguments = [sys.executable, "-m", *shlex.split(command)]

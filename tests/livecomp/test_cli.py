@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,12 +14,14 @@ import pytest
 
 from livecomp.media.image import read_image, write_image
 
+RUNTIME_FOLDER = tempfile.mkdtemp(prefix="livecomp-tests-")
+
 
 def run(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "livecomp", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "200"}
     # not the configuration of who runs the tests, nor their calls
-    environment |= {"XDG_CONFIG_HOME": "/nonexistent", "XDG_RUNTIME_DIR": environment["XDG_CACHE_HOME"]}
+    environment |= {"XDG_CONFIG_HOME": "/nonexistent", "XDG_RUNTIME_DIR": RUNTIME_FOLDER}
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
 
 
