@@ -59,7 +59,7 @@ class SteadySmoother:
         *,
         rest_s: float = 1.2,
         follow_s: float = 0.06,
-        gate: float = 0.02,
+        gate: float = 0.03,
         patience_s: float = 0.1,
         distrust_s: float = 0.8,
         open_s: float = 0.3,
