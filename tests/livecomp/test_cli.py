@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from livecomp.cli.common import show_progress
 from livecomp.media.image import read_image, write_image
 
 RUNTIME_FOLDER = tempfile.mkdtemp(prefix="livecomp-tests-")
@@ -110,6 +112,26 @@ def test_harmonize_one_picture(tmp_path: Path) -> None:
     again = run("harmonize", "c.png", "m.png", "-o", "out.png", "--model", "reinhard", cwd=tmp_path)
     assert again.returncode == 8
     assert "exists" in again.stderr
+
+
+class _Swallows:
+    """An object whose attribute takes a Ctrl-C, as a slow property may; `hasattr` in C then discards the interrupt."""
+
+    def __getattr__(self, name: str) -> None:
+        signal.raise_signal(signal.SIGINT)
+        raise AttributeError(name)
+
+
+def test_a_ctrl_c_that_c_code_discards_takes_effect_at_the_next_step() -> None:
+    discards = ctypes.pythonapi.PyObject_HasAttrString
+    discards.argtypes, discards.restype = [ctypes.py_object, ctypes.c_char_p], ctypes.c_int
+    before = signal.getsignal(signal.SIGINT)
+    with show_progress("test") as progress:
+        progress(0, 2)
+        assert discards(_Swallows(), b"anything") == 0
+        with pytest.raises(KeyboardInterrupt):
+            progress(1, 2)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_ctrl_c_leaves_no_half_file(tmp_path: Path) -> None:
