@@ -1,0 +1,47 @@
+"""The comparison trains what it says, and its table holds what came out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from training.compare import VARIANTS, main, markdown, variant
+from training.config import load_config
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_is_a_configuration(name: str) -> None:
+    base = load_config("live_supervised")
+    config = variant(base, name, 1000)
+    assert config.data == base.data
+    assert [stage.samples for stage in config.stages] == [1000]
+
+
+def test_variants_differ_in_what_their_name_says() -> None:
+    base = load_config("live_supervised")
+    assert variant(base, "live without gain", 10).live == {"gain": False}
+    assert variant(base, "live without parameter targets", 10).loss.targets == 0
+    assert variant(base, "live", 10).loss.targets > 0
+    assert variant(base, "phnet_10m", 10).model == "phnet_10m"
+
+
+def test_two_networks_are_trained_and_compared(data_folder: Path, tmp_path: Path) -> None:
+    settings = tmp_path / "tiny.toml"
+    settings.write_text(
+        'model = "live"\n[data]\nsize = 64\ncrops = 1\nfar_crops = 0\nscene_crops = 1\nscenes = ["backgrounds/rooms"]\n'
+        "[data.tasks]\njitter = { share = 1.0 }\n[optimizer]\nbatch = 4\nwarmup = 2\n"
+        '[[stages]]\nname = "s"\nsamples = 8\n'
+    )
+    out = tmp_path / "runs"
+    only = ["live", "live without PFE"]
+    common = ["--data", str(data_folder), "--out", str(out), "--samples", "8", "--config", str(settings)]
+    assert main([*common, "--cache", str(tmp_path / "cache"), "--only", *only]) == 0
+    rows = json.loads((out / "compare.json").read_text())
+    assert [row["name"] for row in rows] == only
+    assert all(row["samples"] == 8 and row["ms"] > 0 for row in rows)
+    assert rows[1]["parameters"] < rows[0]["parameters"]
+    table = (out / "compare.md").read_text()
+    assert table == markdown(rows)
+    assert "| live without PFE | 8 |" in table
