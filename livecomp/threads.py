@@ -7,10 +7,16 @@ The stages have threads of their own where they pay. Measured beside a busy core
 
 from __future__ import annotations
 
+import ctypes
+import sys
+
 import cv2
 from threadpoolctl import threadpool_limits
 
-__all__ = ["bound_threads"]
+__all__ = ["bound_arenas", "bound_threads"]
+
+_M_ARENA_MAX = -8
+"""Of mallopt in glibc's malloc.h."""
 
 
 def bound_threads(opencv: int = 1, algebra: int = 1) -> None:
@@ -25,3 +31,21 @@ def bound_threads(opencv: int = 1, algebra: int = 1) -> None:
     """
     cv2.setNumThreads(opencv)
     threadpool_limits(limits=algebra)
+
+
+def bound_arenas(count: int = 2) -> bool:
+    """Let the threads of this process share a few heaps, for as long as it runs; to be called before there are threads.
+
+    glibc gives each new thread a heap of its own, up to eight per core, and each keeps the pictures that its thread
+    once decoded: a call grew by 32 MB in the first minutes, and by 0.3 MB with two heaps.
+
+    Args:
+        count: How many heaps.
+
+    Returns:
+        Whether there is something to bound: other C libraries have one heap.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and bool(mallopt(_M_ARENA_MAX, count))

@@ -18,7 +18,7 @@ from rich.text import Text
 
 import livecomp
 from livecomp.errors import LiveCompError
-from livecomp.threads import bound_threads
+from livecomp.threads import bound_arenas, bound_threads
 
 __all__ = [
     "Background",
@@ -79,6 +79,7 @@ class Fit(StrEnum):
 
 def main() -> None:
     """The entry point of the command `livecomp`: runs it and turns errors into one line and an exit code."""
+    bound_arenas()
     bound_threads()
     try:
         app()
