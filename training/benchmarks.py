@@ -5,6 +5,8 @@
 ``person_cast``       the person under another measured light                     truth: the photograph
 ``scene_cast``        the *whole* photograph under another light, the person of   truth: the cast photograph
                       the photograph put back: a neutral person in a cast scene
+``scene_planck``      as ``scene_cast``, under black bodies of 2700 to 11,000 K,  truth: the cast photograph
+                      lights that no training pair has
 ``same``              nothing was changed                                         truth: the photograph
 ====================  ==========================================================  =================================
 
@@ -25,13 +27,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from livecomp.color import encoded_from_linear, linear_from_encoded
 from training.data.cache import PortraitFile, read_portrait
 from training.data.ffhqh import Jitter, augment
 from training.data.illuminants import Lights, cast_picture
 from training.metrics import blend
 from training.skin import skin_group
 
-__all__ = ["BENCHMARKS", "MASKS", "BenchmarkPair", "Photo", "load_photo", "make_pair", "pairs"]
+__all__ = ["BENCHMARKS", "MASKS", "BenchmarkPair", "Photo", "black_body_gains", "load_photo", "make_pair", "pairs"]
 
 F32Array = NDArray[np.float32]
 
@@ -44,6 +47,16 @@ MAX_CLIPPED = 0.04
 """A light that pushes more than this share of the values out of range is drawn again."""
 
 LIGHT_TRIES = 40
+
+SENSOR_NM = (611.0, 549.0, 465.0)
+"""Wavelengths that the three channels are taken to see, the dominant ones of the sRGB primaries."""
+
+PLANCK_MIRED = (1e6 / 11_000, 1e6 / 2_700)
+"""Range of the black bodies, in 10**6 / kelvin."""
+
+WHITE_KELVIN = 6504.0
+SECOND_RADIATION_NM_K = 1.438777e7
+MAX_STOPS = 0.5
 
 FILL_WINDOWS = (9, 17, 33, 65)
 """Sides in pixels of the windows that fill the background behind the person."""
@@ -141,6 +154,35 @@ def _scene_cast(photo: Photo, lights: Lights, rng: np.random.Generator) -> tuple
     return photo.rgb, _cast(photo, lights, rng)
 
 
+def black_body_gains(kelvin: float) -> F32Array:
+    """(3,) what a black body's light multiplies the linear channels by, seen from a white of 6504 K.
+
+    Planck's law at one wavelength per channel (narrow-band sensors, Finlayson and Hordley 2001), of equal brightness.
+
+    Args:
+        kelvin: Temperature of the body.
+    """
+    wavelength = np.array(SENSOR_NM)
+    power = [1 / np.expm1(SECOND_RADIATION_NM_K / (wavelength * t)) for t in (kelvin, WHITE_KELVIN)]
+    gains = power[0] / power[1]
+    return np.asarray(gains / (gains @ [0.2126, 0.7152, 0.0722]), np.float32)
+
+
+def _scene_planck(photo: Photo, lights: Lights, rng: np.random.Generator) -> tuple[F32Array, F32Array]:
+    del lights
+    linear = linear_from_encoded(photo.rgb)
+    best, least = photo.rgb, np.inf
+    for _ in range(LIGHT_TRIES):
+        gains = black_body_gains(1e6 / rng.uniform(*PLANCK_MIRED)) * 2 ** rng.uniform(-MAX_STOPS, MAX_STOPS)
+        cast = linear * gains.astype(np.float32)
+        clipped = float((cast > 1).mean())
+        if clipped < least:
+            best, least = encoded_from_linear(np.clip(cast, 0, 1)), clipped
+        if clipped <= MAX_CLIPPED:
+            break
+    return photo.rgb, best
+
+
 def _same(photo: Photo, lights: Lights, rng: np.random.Generator) -> tuple[F32Array, F32Array]:
     del lights, rng
     return photo.rgb, photo.rgb
@@ -150,6 +192,7 @@ BENCHMARKS: dict[str, Change] = {
     "ffhqh": _ffhqh,
     "person_cast": _person_cast,
     "scene_cast": _scene_cast,
+    "scene_planck": _scene_planck,
     "same": _same,
 }
 """How each benchmark changes a photograph, by name."""

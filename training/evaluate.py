@@ -37,8 +37,8 @@ log = logging.getLogger(__name__)
 
 F32Array = NDArray[np.float32]
 
-SHIFT_BENCHMARK = "scene_cast"
-"""The benchmark in which the shift of chroma is compared."""
+SHIFT_BENCHMARKS = ("scene_cast", "scene_planck")
+"""The benchmarks in which the shift of chroma is compared."""
 
 
 def score_pairs(
@@ -61,7 +61,7 @@ def score_pairs(
     collected = {p.name: Collected() for p in predictors}
     for pair in tqdm(made, f"{benchmark}, {mask}", count, leave=False, disable=None):
         for predictor in predictors:
-            collected[predictor.name].add(predictor, pair, benchmark == SHIFT_BENCHMARK)
+            collected[predictor.name].add(predictor, pair, benchmark in SHIFT_BENCHMARKS)
     if not collected["composite"].scores:
         raise ValueError(f"evaluate: {benchmark} has no pairs that can be read")
     return tabulate(benchmark, mask, collected)

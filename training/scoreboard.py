@@ -68,7 +68,7 @@ class Table:
         gain: Composite's mean fMSE over this one's.
         by_ratio: Summary for each bin of foreground share.
         by_skin: Summary for each skin-tone group.
-        shift: Agreement of the chroma shift, on `scene_cast` only.
+        shift: Agreement of the chroma shift, on `scene_cast` and `scene_planck` only.
         ms: Mean time of a prediction in milliseconds, this machine, for orientation only.
         fit_psnr: Mean PSNR of the person between a fitted picture and the network's own, dB; NaN for others.
     """

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.benchmarks import BENCHMARKS, MASKS, Photo, load_photo, make_pair
+from training.benchmarks import BENCHMARKS, MASKS, Photo, black_body_gains, load_photo, make_pair
 from training.data.cache import list_portraits
 from training.data.illuminants import Lights, load_lights
 from training.metrics import join, score_images, summarize
@@ -63,6 +63,23 @@ def test_call_leaves_no_trace_of_the_original_on_either_side(photo: Photo, light
 
 def test_scene_cast_changes_the_scene_and_keeps_the_person(photo: Photo, lights: Lights) -> None:
     pair = make_pair(photo, "scene_cast", "plain", lights)
+    inside = pair.mask > 0
+    np.testing.assert_allclose(pair.composite[inside], photo.rgb[inside], atol=0.003)
+    assert np.abs(pair.composite - photo.rgb)[~inside].mean() > 0.01
+
+
+def test_black_bodies_are_as_warm_and_cold_as_known() -> None:
+    np.testing.assert_allclose(black_body_gains(6504), 1, atol=1e-6)
+    candle, sky = black_body_gains(2700), black_body_gains(11_000)
+    assert candle[0] > candle[1] > candle[2]
+    assert sky[0] < sky[1] < sky[2]
+    # a lamp of 2856 K (CIE illuminant A) is (1.10, 1, 0.36) of daylight in XYZ; sharper channels differ more
+    lamp = black_body_gains(2856)
+    assert 2.5 < lamp[0] / lamp[2] < 8
+
+
+def test_scene_planck_changes_the_scene_and_keeps_the_person(photo: Photo, lights: Lights) -> None:
+    pair = make_pair(photo, "scene_planck", "plain", lights)
     inside = pair.mask > 0
     np.testing.assert_allclose(pair.composite[inside], photo.rgb[inside], atol=0.003)
     assert np.abs(pair.composite - photo.rgb)[~inside].mean() > 0.01
