@@ -1,7 +1,8 @@
-"""How long each stage takes, in constant memory, however long the video is."""
+"""How long each stage takes, in constant memory, however long the video is, and the most memory of the process."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["StageSummary", "StageTimer"]
+__all__ = ["StageSummary", "StageTimer", "peak_mib"]
 
 Counts = NDArray[np.int64]
 
@@ -84,3 +85,13 @@ def _percentile(cumulative: Counts, q: float) -> float:
     """The middle of the bin that holds the `q`-th part of all counts, in milliseconds."""
     index = int(np.searchsorted(cumulative, q * cumulative[-1]))
     return float(_LOWEST_MS * _RATIO ** (index + 0.5))
+
+
+def peak_mib() -> float:
+    """Most resident memory of this process so far, MiB; not a number where the system does not tell."""
+    if sys.platform == "win32":
+        return float("nan")
+    import resource
+
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

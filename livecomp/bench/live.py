@@ -21,7 +21,7 @@ import numpy as np
 
 from livecomp.bench import Case, Measurement
 from livecomp.bench.consumer import Consumer, Seen
-from livecomp.bench.pipeline import config_for, load_frames, peak_mib
+from livecomp.bench.pipeline import config_for, load_frames
 from livecomp.bench.stamp import draw_stamp
 from livecomp.capture import SourceInfo
 from livecomp.capture.looped import LoopedSource
@@ -33,7 +33,7 @@ from livecomp.media.packed import PackedConverter, PackedFormat
 from livecomp.output import Sink
 from livecomp.output.check import check_composite
 from livecomp.output.virtual import VirtualCameraSink
-from livecomp.stats import StageTimer
+from livecomp.stats import StageTimer, peak_mib
 from livecomp.threads import bound_threads
 
 __all__ = ["STAND_IN", "PacketSource", "StampingSink", "StandInCamera", "measure_live"]

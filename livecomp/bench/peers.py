@@ -20,7 +20,7 @@ import numpy as np
 from engine import Runner, open_runner
 from livecomp.background import open_background
 from livecomp.bench import Case, Measurement
-from livecomp.bench.pipeline import at, load_frames, peak_mib
+from livecomp.bench.pipeline import at, load_frames
 from livecomp.config import Config
 from livecomp.correction import F32Array
 from livecomp.errors import ConfigError, DependencyError
@@ -30,7 +30,7 @@ from livecomp.segment import MatteModel
 from livecomp.segment.rvm import RvmMatte
 from livecomp.segment.segmenter import upsample
 from livecomp.segment.selfie import SelfieMatte
-from livecomp.stats import StageTimer
+from livecomp.stats import StageTimer, peak_mib
 from livecomp.threads import bound_threads
 
 __all__ = ["RECIPES", "Recipe", "measure_peer"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -20,10 +19,10 @@ from livecomp.correction import Correction
 from livecomp.errors import InputError
 from livecomp.frame import Frame
 from livecomp.pipeline import Pipeline
-from livecomp.stats import StageTimer
+from livecomp.stats import StageTimer, peak_mib
 from livecomp.threads import bound_threads
 
-__all__ = ["Measurer", "at", "config_for", "load_frames", "measure", "measure_apart", "peak_mib"]
+__all__ = ["Measurer", "at", "config_for", "load_frames", "measure", "measure_apart"]
 
 Measurer = Callable[[Case, Config, str | Path, str | Path, float], Measurement]
 
@@ -177,13 +176,3 @@ def at(frames: Sequence[Frame], index: int, interval_ns: int) -> Frame:
     place = index % period
     frame = frames[place if place < len(frames) else period - place]
     return Frame(frame.rgb, index * interval_ns)
-
-
-def peak_mib() -> float:
-    """Most resident memory of this process so far, MiB; not a number where the system does not tell."""
-    if sys.platform == "win32":
-        return float("nan")
-    import resource
-
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

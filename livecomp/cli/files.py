@@ -25,6 +25,7 @@ from livecomp.cli.common import (
     stdout,
 )
 from livecomp.errors import ConfigError, LiveCompError
+from livecomp.stats import peak_mib
 
 __all__: list[str] = []
 
@@ -83,7 +84,8 @@ def process(
         ),
     ] = None,
     timings: Annotated[
-        Path | None, typer.Option(help="Write the time of each stage as JSON; '-' prints a table.")
+        Path | None,
+        typer.Option(help="Write the time of each stage, and the most memory, as JSON; '-' prints a table."),
     ] = None,
     yes: Yes = False,
 ) -> None:
@@ -212,7 +214,12 @@ def _summarise(report: Any, output: Path, timings: Path | None) -> None:  # noqa
     if report.slates:
         say(f"{report.slates} of {report.frames} frames had no valid matte and became slates", "yellow")
     if timings is not None and str(timings) != "-":
-        payload = {"frames": report.frames, "seconds": report.seconds, "stages": [asdict(row) for row in report.stages]}
+        payload = {
+            "frames": report.frames,
+            "seconds": report.seconds,
+            "peak_mib": peak_mib(),
+            "stages": [asdict(row) for row in report.stages],
+        }
         timings.write_text(json.dumps(payload, indent=2) + "\n")
     elif timings is not None:
         table = Table(box=None, pad_edge=False)
@@ -222,6 +229,7 @@ def _summarise(report: Any, output: Path, timings: Path | None) -> None:  # noqa
             numbers = (row.mean_ms, row.p50_ms, row.p95_ms, row.p99_ms)
             table.add_row(row.stage, str(row.count), *(f"{number:.2f}" for number in numbers))
         stdout.print(table)
+        stdout.print(f"most memory {peak_mib():.0f} MiB", highlight=False)
     report_failed(report.failed)
 
 

@@ -114,6 +114,21 @@ def test_harmonize_one_picture(tmp_path: Path) -> None:
     assert "exists" in again.stderr
 
 
+def test_timings_name_every_stage_and_the_memory(tmp_path: Path) -> None:
+    picture = np.full((240, 320, 3), (0, 177, 64), np.uint8)
+    picture[80:, 100:220] = (190, 140, 110)
+    write_image(tmp_path / "person.png", picture)
+    common = ["process", "person.png", "-b", "#204060", "--segmenter", "chroma", "--key-color", "#00b140"]
+    table = run(*common, "-o", "a.png", "--timings", "-", cwd=tmp_path)
+    assert table.returncode == 0, table.stderr
+    assert "most memory" in table.stdout
+    assert run(*common, "-o", "b.png", "--timings", "times.json", cwd=tmp_path).returncode == 0
+    times = json.loads((tmp_path / "times.json").read_text())
+    assert times["frames"] == 1
+    assert 50 < times["peak_mib"] < 4000
+    assert {"read", "segment", "harmonize", "composite"} <= {row["stage"] for row in times["stages"]}
+
+
 class _Swallows:
     """An object whose attribute takes a Ctrl-C, as a slow property may; `hasattr` in C then discards the interrupt."""
 
