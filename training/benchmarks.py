@@ -27,8 +27,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from livecomp.color import encoded_from_linear, linear_from_encoded
 from training.data.cache import PortraitFile, read_portrait
+from training.data.edits import encoded_light, linear_light
 from training.data.ffhqh import Jitter, augment
 from training.data.illuminants import Lights, cast_picture
 from training.metrics import blend
@@ -170,14 +170,14 @@ def black_body_gains(kelvin: float) -> F32Array:
 
 def _scene_planck(photo: Photo, lights: Lights, rng: np.random.Generator) -> tuple[F32Array, F32Array]:
     del lights
-    linear = linear_from_encoded(photo.rgb)
+    linear = linear_light(photo.rgb)
     best, least = photo.rgb, np.inf
     for _ in range(LIGHT_TRIES):
         gains = black_body_gains(1e6 / rng.uniform(*PLANCK_MIRED)) * 2 ** rng.uniform(-MAX_STOPS, MAX_STOPS)
         cast = linear * gains.astype(np.float32)
         clipped = float((cast > 1).mean())
         if clipped < least:
-            best, least = encoded_from_linear(np.clip(cast, 0, 1)), clipped
+            best, least = encoded_light(np.clip(cast, 0, 1)), clipped
         if clipped <= MAX_CLIPPED:
             break
     return photo.rgb, best

@@ -11,7 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GAIN_GRID", "LUT_NODES", "ToneRange", "draw_gains", "draw_matrices", "draw_tone_curves"]
+__all__ = [
+    "GAIN_GRID",
+    "LUT_NODES",
+    "ToneRange",
+    "draw_gains",
+    "draw_matrices",
+    "draw_tone_curves",
+    "encoded_light",
+    "linear_light",
+]
 
 F32 = NDArray[np.float32]
 
@@ -47,11 +56,13 @@ MILD = ToneRange(stops=(-0.5, 0.4), temperature=0.2, tint=0.06, gamma=0.12, cont
 """Variety of cameras and rooms, for photographs as they are."""
 
 
-def _linear(encoded: F32) -> F32:
+def linear_light(encoded: F32) -> F32:
+    """Linear light from encoded sRGB, both 0..1 (IEC 61966-2-1)."""
     return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
-def _encoded(linear: F32) -> F32:
+def encoded_light(linear: F32) -> F32:
+    """The inverse of `linear_light`."""
     low = linear * 12.92
     high = 1.055 * np.maximum(linear, 1e-6) ** (1 / 2.4) - 0.055
     return np.where(linear <= 0.0031308, low, high).astype(np.float32)
@@ -70,7 +81,7 @@ def draw_tone_curves(rng: np.random.Generator, count: int, tone: ToneRange) -> F
     factor = np.exp2(stops[:, None] + channel)[:, :, None]
     haze = rng.uniform(0, tone.haze, (count, 1, 1)).astype(np.float32) * (rng.random((count, 1, 1)) < 0.3)
     nodes = np.linspace(0, 1, LUT_NODES, dtype=np.float32)
-    value = _encoded(np.minimum(_linear(nodes) * factor + haze, 1.0).astype(np.float32))
+    value = encoded_light(np.minimum(linear_light(nodes) * factor + haze, 1.0).astype(np.float32))
     gamma = np.exp(_spread(rng, count, tone.gamma))[:, None, None]
     value = value**gamma
     slope = 1 + _spread(rng, count, tone.contrast)[:, None, None]
