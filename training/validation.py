@@ -21,17 +21,19 @@ __all__ = ["VALIDATION_SETS", "Validation", "scene_files"]
 
 SOFT, GROWN = (1.0, 0.0, 0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
 
-VALIDATION_SETS: dict[str, tuple[str, TaskRecipe, tuple[float, ...]]] = {
-    "jitter": ("jitter", TaskRecipe(1), SOFT),
-    "jitter_grown": ("jitter", TaskRecipe(1), GROWN),
-    "person_cast": ("lights", TaskRecipe(1), SOFT),
-    "scene_cast": ("lights", TaskRecipe(1, scene=1), SOFT),
-    "other_scene_cast": ("lights", TaskRecipe(1, scene=1, swap=1), SOFT),
-    "other_scene_tone": ("tone", TaskRecipe(1, scene=1, swap=1), SOFT),
-    "same": ("same", TaskRecipe(1), SOFT),
-    "same_other_scene": ("same", TaskRecipe(1, swap=1), SOFT),
+VALIDATION_SETS: dict[str, tuple[str, TaskRecipe, tuple[float, ...], float]] = {
+    "jitter": ("jitter", TaskRecipe(1), SOFT, 0.0),
+    "jitter_grown": ("jitter", TaskRecipe(1), GROWN, 0.0),
+    "person_cast": ("lights", TaskRecipe(1), SOFT, 0.0),
+    "scene_cast": ("lights", TaskRecipe(1, scene=1), SOFT, 0.0),
+    "other_scene_cast": ("lights", TaskRecipe(1, scene=1, swap=1), SOFT, 0.0),
+    "other_scene_tone": ("tone", TaskRecipe(1, scene=1, swap=1), SOFT, 0.0),
+    "two_rooms": ("tone", TaskRecipe(1, scene=1), SOFT, 1.0),
+    "two_rooms_other_scene": ("tone", TaskRecipe(1, scene=1, swap=1), SOFT, 1.0),
+    "same": ("same", TaskRecipe(1), SOFT, 0.0),
+    "same_other_scene": ("same", TaskRecipe(1, swap=1), SOFT, 0.0),
 }
-"""Task, what varies, and mask of each set."""
+"""Task, what varies, mask, and share of small changes of each set."""
 
 Scores = dict[str, dict[str, float]]
 
@@ -60,10 +62,10 @@ class Validation:
         files = list_portraits(portraits)[: config.data.limit]
         crops = build_cache(files, scenes, CacheSpec(config.data.size, 3, 2, 3), cache)
         self._batches = {}
-        for name, (task, recipe, masks) in VALIDATION_SETS.items():
+        for name, (task, recipe, masks, mild) in VALIDATION_SETS.items():
             if recipe.swap and not len(crops.scenes):
                 continue
-            pairs = PairRecipe({task: recipe}, masks, world=0.0, sharpness=config.data.sharpness)
+            pairs = PairRecipe({task: recipe}, masks, world=0.0, sharpness=config.data.sharpness, mild=mild)
             self._batches[name] = PairMaker(crops, lights, pairs, seed=77, samples=config.data.samples).batch(count, 0)
 
     @torch.no_grad()

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.cache import CropCache
-from training.data.edits import MILD, ToneRange, draw_gains, draw_matrices, draw_tone_curves
+from training.data.edits import MILD, ROOMS, ToneRange, draw_gains, draw_matrices, draw_tone_curves
 from training.data.illuminants import Lights
 from training.data.pair_kernel import make_pairs
 
@@ -70,6 +70,7 @@ class PairRecipe:
         world_lights: Share of photographs that are first put under another measured light, person and scene alike.
         sharpness: Factor of RandomAdjustSharpness *at the crop's scale*; 4 at 256² leaves about 1.45 at 64².
         tone: Range of the `tone` task.
+        mild: Share of the tasks `lights` and `tone` whose change is as small as that between two rooms.
     """
 
     tasks: dict[str, TaskRecipe] = field(
@@ -86,6 +87,7 @@ class PairRecipe:
     world_lights: float = 0.0
     sharpness: float = 1.45
     tone: ToneRange = field(default_factory=ToneRange)
+    mild: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,11 @@ class PairMaker:
         which = self._draw_pictures(rng, flags)
         kind = draw_tone_curves(rng, count, self.recipe.tone)
         floats = self._draw_floats(rng, count)
+        if self.recipe.mild:
+            mild = rng.random(count) < self.recipe.mild
+            kind[mild] = draw_tone_curves(rng, count, ROOMS)[mild]
+            floats[mild, 4] = rng.uniform(0.1, 0.6, count)[mild]
+            flags[mild, 15] = 0
         size = self.cache.spec.size
         composite = np.empty((count, 3, size, size), np.float32)
         mask = np.empty((count, 1, size, size), np.float32)

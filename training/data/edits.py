@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 __all__ = [
     "GAIN_GRID",
     "LUT_NODES",
+    "MILD",
+    "ROOMS",
     "ToneRange",
     "draw_gains",
     "draw_matrices",
@@ -54,6 +56,9 @@ class ToneRange:
 
 MILD = ToneRange(stops=(-0.5, 0.4), temperature=0.2, tint=0.06, gamma=0.12, contrast=0.15, haze=0.01)
 """Variety of cameras and rooms, for photographs as they are."""
+
+ROOMS = ToneRange(stops=(-0.6, 0.5), temperature=0.9, tint=0.08, gamma=0.05, contrast=0.05, haze=0.01)
+"""What differs between two rooms: the colour of their lamps, and a little brightness."""
 
 
 def linear_light(encoded: F32) -> F32:

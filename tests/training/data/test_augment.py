@@ -61,6 +61,12 @@ def test_changed_pairs_are_changed(crops: CropCache, lights: Lights, task: str) 
     assert np.median(inside_error(batch)) > 0.01
 
 
+@pytest.mark.parametrize("task", ["lights", "tone"])
+def test_mild_changes_are_smaller_but_there(crops: CropCache, lights: Lights, task: str) -> None:
+    strong, mild = (PairMaker(crops, lights, replace(only(task), mild=m), 0).batch(64, 0) for m in (0.0, 1.0))
+    assert 0.005 < np.median(inside_error(mild)) < 0.7 * np.median(inside_error(strong))
+
+
 def test_local_light_changes_and_varies_over_the_person(crops: CropCache, lights: Lights) -> None:
     batch = PairMaker(crops, lights, only("local", local=1.0), 0).batch(32, 0)
     ratio = (batch.composite + 0.01) / (batch.truth + 0.01)
