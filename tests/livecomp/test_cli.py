@@ -10,6 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -176,3 +177,28 @@ def test_ctrl_c_leaves_no_half_file(tmp_path: Path) -> None:
     assert process.returncode == 130, errors
     assert not list(tmp_path.iterdir())
     assert b"Traceback" not in errors
+
+
+def _write_green_screen(path: Path, frames: int) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=30)
+        stream.width, stream.height = 192, 128
+        for index in range(frames):
+            picture = np.full((128, 192, 3), (0, 177, 64), np.uint8)
+            left = 60 + int(20 * np.sin(index / 9))
+            picture[40:, left : left + 70] = (190, 140, 110)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def test_a_long_video_needs_no_more_memory_than_a_short_one(tmp_path: Path) -> None:
+    peaks = {}
+    for frames in (300, 4000):
+        _write_green_screen(tmp_path / "in.mp4", frames)
+        options = ["--segmenter", "chroma", "--key-color", "#00b140", "--model", "mkl", "--timings", "t.json", "-y"]
+        result = run("process", "in.mp4", "-b", "#204060", "-o", "out.mp4", *options, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        times = json.loads((tmp_path / "t.json").read_text())
+        assert times["frames"] == frames
+        peaks[frames] = times["peak_mib"]
+    assert peaks[4000] < peaks[300] + 8
