@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from engine.backend import Options, Probe
@@ -10,6 +10,7 @@ from engine.backends import BACKENDS
 from engine.choice import AutoRunner, Choice, Measured, choose, probe_all
 from engine.errors import BackendError, EngineError, InferenceError, ModelFileError, TensorError
 from engine.fallback import FallbackRunner
+from engine.model_file import ModelFile
 from engine.model_runner import ModelRunner
 from engine.runner import Runner
 from engine.spec import ModelSpec, TensorMap, TensorSpec
@@ -23,6 +24,7 @@ __all__ = [
     "FallbackRunner",
     "InferenceError",
     "Measured",
+    "ModelFile",
     "ModelFileError",
     "ModelSpec",
     "Options",
@@ -39,30 +41,33 @@ __all__ = [
 
 
 def open_runner(
-    path: str | Path,
+    path: str | Path | ModelFile,
     backend: str = "auto",
     *,
     threads: int = 1,
     precision: str | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    resident: Collection[str] = (),
     on_time: Callable[[str, int], None] | None = None,
 ) -> Runner:
     """A runner for a model file, not yet open.
 
     Args:
-        path: An ONNX file.
+        path: An ONNX file, or one in memory.
         backend: A name in `BACKENDS`, or "auto" for the fastest that works here.
         threads: Upper bound on the CPU threads it may use.
         precision: "fp32", "fp16", "bf16" or "int8"; None for the backend's default.
         shapes: Shapes for inputs that leave some side open, by name.
+        resident: Names of inputs that seldom change; see `Options`.
         on_time: Called after each run with the backend's name and the time from call to result, in nanoseconds.
 
     Raises:
         BackendError: There is no such backend.
     """
-    options = Options(threads=threads, precision=precision, shapes=dict(shapes or {}))
+    options = Options(threads=threads, precision=precision, shapes=dict(shapes or {}), resident=frozenset(resident))
+    path = path if isinstance(path, ModelFile) else Path(path)
     if backend == "auto":
-        return AutoRunner(Path(path), options, on_time)
+        return AutoRunner(path, options, on_time)
     if backend not in BACKENDS:
         raise BackendError(f"there is no backend {backend!r}; known are auto, {', '.join(BACKENDS)}")
-    return ModelRunner(BACKENDS[backend], Path(path), options, on_time)
+    return ModelRunner(BACKENDS[backend], path, options, on_time)

@@ -21,11 +21,15 @@ class Options:
         threads: Upper bound on CPU threads.
         precision: "fp32", "fp16", "bf16" or "int8"; None for the backend's default.
         shapes: Shapes for inputs that leave some side open, by name; such sides are 1 where nothing is said.
+        resident: Names of inputs that seldom change. A backend with memory of its own keeps their values there, and
+            copies one again only when it is another array, or one that can be written to. An array that is fed again
+            must be read-only and hold what it held before.
     """
 
     threads: int = 1
     precision: str | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    resident: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Self
@@ -71,11 +71,11 @@ class Choice:
     skipped: Mapping[str, str]
 
 
-def choose(path: Path, options: Options, *, refresh: bool = False) -> Choice:
+def choose(path: Path | ModelFile, options: Options, *, refresh: bool = False) -> Choice:
     """The ranking for a model, from the cache or by measuring.
 
     Args:
-        path: The ONNX file.
+        path: The ONNX file, or one in memory.
         options: Threads, precision (None: any that stays within tolerance), shapes.
         refresh: Measure even if the ranking is known.
 
@@ -134,7 +134,7 @@ def _parse(stored: bytes | None) -> Choice | None:
         return None
 
 
-def _measure(path: Path, options: Options) -> Choice:
+def _measure(path: Path | ModelFile, options: Options) -> Choice:
     skipped: dict[str, str] = {}
     failures: list[EngineError] = []
     with ExitStack() as opened:
@@ -219,9 +219,13 @@ def _is_open(spec: ModelSpec) -> bool:
 
 
 def _runner(
-    backend: str, path: Path, options: Options, precision: str, on_time: Callable[[str, int], None] | None = None
+    backend: str,
+    path: Path | ModelFile,
+    options: Options,
+    precision: str,
+    on_time: Callable[[str, int], None] | None = None,
 ) -> ModelRunner:
-    exact = Options(threads=options.threads, precision=precision, shapes=options.shapes)
+    exact = replace(options, precision=precision)
     return ModelRunner(BACKENDS[backend], path, exact, on_time)
 
 
@@ -237,7 +241,7 @@ class AutoRunner:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | ModelFile,
         options: Options,
         on_time: Callable[[str, int], None] | None = None,
         on_fallback: Callable[[str, str, str], None] | None = None,

@@ -43,12 +43,19 @@ class ModelFile:
         return self.path.name
 
     @classmethod
-    def read(cls, path: Path) -> ModelFile:
-        """Read and hash a file, after a look at its size and its outermost structure.
+    def of(cls, data: bytes, name: str) -> ModelFile:
+        """A model that was made in memory; `name` stands for the path in messages."""
+        return cls(Path(name), data, hashlib.sha256(data).hexdigest())
+
+    @classmethod
+    def read(cls, path: Path | ModelFile) -> ModelFile:
+        """Read and hash a file, after a look at its size and its outermost structure; one in memory is as it is.
 
         Raises:
             ModelFileError: It is missing, unreadable, empty, over 2 GiB, cut off, or no ONNX model.
         """
+        if isinstance(path, ModelFile):
+            return path
         try:
             size = path.stat().st_size
             if size > MAX_BYTES:

@@ -25,13 +25,17 @@ class ModelRunner:
 
     Args:
         backend: The backend.
-        path: The ONNX file.
-        options: Threads, precision, shapes.
+        path: The ONNX file, or one in memory.
+        options: Threads, precision, shapes, inputs that stay.
         on_time: Called after each run with the backend's name and the time from call to result, in nanoseconds.
     """
 
     def __init__(
-        self, backend: Backend, path: Path, options: Options, on_time: Callable[[str, int], None] | None = None
+        self,
+        backend: Backend,
+        path: Path | ModelFile,
+        options: Options,
+        on_time: Callable[[str, int], None] | None = None,
     ) -> None:
         self._backend = backend
         self._path = path

@@ -1,22 +1,25 @@
 """TensorRT and TensorRT-RTX: plans built once and kept, run on one shared CUDA stream from buffers allocated once.
 
 All of a run (copies to the device, the network, copies back) is one CUDA graph where the network can be captured.
+Inputs that seldom change are no part of it: they are copied before it, when they have changed.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import weakref
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.backend import Backend, Options, Probe
 from engine.backends.cuda import Cuda, CudaBuffer, open_cuda
 from engine.backends.tensorrt_build import BuildOptions, build_plan, import_tensorrt, make_logger
 from engine.cache import EngineCache, cache_key
-from engine.errors import BackendError, InferenceError
+from engine.errors import BackendError, InferenceError, TensorError
 from engine.model_file import ModelFile
 from engine.spec import ModelSpec, TensorMap, TensorSpec
 
@@ -34,6 +37,7 @@ class TensorRtProgram:
         engine: The deserialized engine.
         metadata: Of the model.
         report: What runs.
+        resident: See `Options`.
         owner: Whatever must live as long as the engine (its runtime and logger).
     """
 
@@ -46,6 +50,7 @@ class TensorRtProgram:
         metadata: Mapping[str, str],
         report: Mapping[str, str],
         owner: object,
+        resident: Collection[str] = (),
     ) -> None:
         self._cuda = cuda
         self._owner = owner
@@ -55,11 +60,17 @@ class TensorRtProgram:
             raise InferenceError("no execution context could be made; is the GPU out of memory?")
         self._inputs: dict[str, CudaBuffer] = {}
         self._outputs: dict[str, CudaBuffer] = {}
+        self._resident = frozenset(resident)
+        self._held: dict[str, weakref.ref[NDArray[Any]]] = {}
         self._graph: Any = None
         self._stream: Any = cuda.acquire_stream()
         self.report = report
         try:
             self.spec = self._bind(trt, metadata)
+            if unknown := self._resident - self._inputs.keys():
+                raise TensorError(f"expected names of inputs, {sorted(self._inputs)}, received {sorted(unknown)}")
+            for name in sorted(self._resident):
+                self._inputs[name].upload(self._stream)
             self._enqueue()  # the first run compiles and allocates, which no graph may hold
             self._cuda.call("cudaStreamSynchronize", self._stream)
             self.report = {**report, "cuda_graph": "yes" if self._capture() else "no"}
@@ -69,13 +80,21 @@ class TensorRtProgram:
 
     def run(self, feed: TensorMap) -> TensorMap:
         """See `Program.run`."""
+        held = self._held
+        self._held = {}  # what a failed run has left on the device is not known
         for name, buffer in self._inputs.items():
-            np.copyto(buffer.array, feed[name], casting="no")
+            array = feed[name]
+            if name in held and held[name]() is array and not array.flags.writeable:
+                continue
+            np.copyto(buffer.array, array, casting="no")
+            if name in self._resident:
+                buffer.upload(self._stream)
         if self._graph is not None:
             self._cuda.call("cudaGraphLaunch", self._graph, self._stream)
         else:
             self._enqueue()
         self._cuda.call("cudaStreamSynchronize", self._stream)
+        self._held = {name: weakref.ref(feed[name]) for name in self._resident}
         return {name: buffer.array.copy() for name, buffer in self._outputs.items()}
 
     def close(self) -> None:
@@ -114,8 +133,9 @@ class TensorRtProgram:
         return ModelSpec(tuple(inputs), tuple(outputs), dict(metadata))
 
     def _enqueue(self) -> None:
-        for buffer in self._inputs.values():
-            buffer.upload(self._stream)
+        for name, buffer in self._inputs.items():
+            if name not in self._resident:
+                buffer.upload(self._stream)
         if not self._context.execute_async_v3(int(self._stream)):
             raise InferenceError("the network could not be queued")
         for buffer in self._outputs.values():
@@ -187,7 +207,9 @@ def _load(name: str, model: ModelFile, options: Options) -> TensorRtProgram:
             f"{name} cannot load the plan of {model.name}: {'; '.join(logger.errors) or 'no reason given'}"
         )
     report = {"version": identity["version"], "device": device, "precision": precision}
-    return TensorRtProgram(trt, cuda, engine, metadata=model.metadata(), report=report, owner=(runtime, logger))
+    return TensorRtProgram(
+        trt, cuda, engine, metadata=model.metadata(), report=report, owner=(runtime, logger), resident=options.resident
+    )
 
 
 def _backend(name: str, package: str) -> Backend:

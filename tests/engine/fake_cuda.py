@@ -28,6 +28,8 @@ class FakeRuntime:
         self.streams = 0
         self.calls: list[str] = []
         self.fail: dict[str, int] = {}
+        self.copied = 0
+        """Bytes whose copy was queued outside of a capture."""
 
     def _done(self, name: str, *results: Any) -> tuple[Any, ...]:
         self.calls.append(name)
@@ -77,6 +79,8 @@ class FakeRuntime:
     def cudaMemcpyAsync(self, to: int, source: int, size: int, _kind: int, _stream: int) -> tuple[Any, ...]:
         result = self._done("cudaMemcpyAsync")
         if not result[0]:
+            if self.captured is None:
+                self.copied += size
             self.add(lambda: void(ctypes.memmove(to, source, size)))
         return result
 
@@ -178,6 +182,28 @@ class FakeEngine:
         if self.queues:
             self.runtime.add(compute)
         return self.queues
+
+
+class FakeSum(FakeEngine):
+    """Adds a second input "b" of the same shape, which lies beside "x" on the device."""
+
+    num_io_tensors = 3
+
+    def get_tensor_name(self, index: int) -> str:
+        return ("y", "x", "b")[index]
+
+    def get_tensor_mode(self, name: str) -> Mode:
+        return Mode.OUTPUT if name == "y" else Mode.INPUT
+
+    def execute_async_v3(self, _: int) -> bool:
+        count = int(np.prod(self.shape))
+
+        def compute() -> None:
+            x, b, y = ((ctypes.c_float * count).from_address(self.addresses[name]) for name in ("x", "b", "y"))
+            y[:] = [2 * value + other for value, other in zip(x, b, strict=True)]
+
+        self.runtime.add(compute)
+        return True
 
 
 class Severity(IntEnum):

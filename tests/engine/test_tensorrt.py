@@ -4,14 +4,16 @@ import ast
 import importlib.util
 import logging
 import re
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import engine.backends.cuda as cuda_module
 import engine.backends.tensorrt as tensorrt_module
-from engine import BACKENDS, BackendError, InferenceError, ModelFileError, Options, TensorMap
+from engine import BACKENDS, BackendError, InferenceError, ModelFileError, Options, TensorError, TensorMap
 from engine.backends.cuda import Cuda, open_cuda
 from engine.backends.tensorrt import TensorRtProgram
 from engine.backends.tensorrt_build import BuildOptions, build_plan, import_tensorrt
@@ -19,8 +21,9 @@ from engine.cache import EngineCache
 from engine.model_file import ModelFile
 from engine.model_runner import ModelRunner
 from tests.engine import models
-from tests.engine.fake_cuda import FakeEngine, FakeRuntime, fake_trt
+from tests.engine.fake_cuda import FakeEngine, FakeRuntime, FakeSum, fake_trt
 
+F32 = np.ndarray[Any, np.dtype[np.float32]]
 X = np.arange(8, dtype=np.float32).reshape(2, 4)
 
 
@@ -29,7 +32,9 @@ def runtime() -> FakeRuntime:
     return FakeRuntime()
 
 
-def program(runtime: FakeRuntime, fake: FakeEngine | None = None, cuda: Cuda | None = None) -> TensorRtProgram:
+def program(
+    runtime: FakeRuntime, fake: FakeEngine | None = None, cuda: Cuda | None = None, resident: Collection[str] = ()
+) -> TensorRtProgram:
     fake = fake or FakeEngine(runtime)
     return TensorRtProgram(
         fake_trt(lambda _: fake),
@@ -38,6 +43,7 @@ def program(runtime: FakeRuntime, fake: FakeEngine | None = None, cuda: Cuda | N
         metadata={"k": "v"},
         report={"precision": "fp16"},
         owner=None,
+        resident=resident,
     )
 
 
@@ -58,6 +64,58 @@ def test_runs_with_and_without_a_graph_from_buffers_allocated_once(runtime: Fake
     assert runtime.memory == {}
     assert runtime.streams == 0
     assert runtime.calls.count("cudaGraphExecDestroy") == (1 if capturable else 0)
+
+
+@pytest.mark.parametrize("capturable", [True, False])
+def test_a_resident_input_is_copied_when_it_is_another_array(runtime: FakeRuntime, capturable: bool) -> None:
+    running = program(runtime, FakeSum(runtime, capturable=capturable), resident=("b",))
+    others = 0 if capturable else 2 * X.nbytes  # what is copied in a graph is not queued anew
+    b = frozen(X + 1)
+
+    def run(b: F32) -> int:
+        before = runtime.copied
+        np.testing.assert_array_equal(running.run({"x": X, "b": b})["y"], 2 * X + b)
+        return runtime.copied - before - others
+
+    assert [run(b), run(b), run(b)] == [X.nbytes, 0, 0]
+    assert run(frozen(X + 2)) == X.nbytes
+    assert run(b) == X.nbytes, "only the last one is held"
+    writable = X.copy()
+    assert [run(writable), run(writable)] == [X.nbytes, X.nbytes]
+    running.close()
+    assert runtime.memory == {}
+
+
+def test_after_a_failed_run_a_resident_input_is_copied_again(runtime: FakeRuntime) -> None:
+    running = program(runtime, FakeSum(runtime), resident=("b",))
+    b, other = frozen(X + 1), frozen(X + 5)
+    running.run({"x": X, "b": b})
+    runtime.fail["cudaGraphLaunch"] = 700
+    with pytest.raises(InferenceError, match="illegal address"):
+        running.run({"x": X, "b": other})
+    runtime.fail.clear()
+    np.testing.assert_array_equal(running.run({"x": X, "b": b})["y"], 2 * X + b)
+    running.close()
+
+
+def test_a_resident_input_that_is_garbage_is_not_mistaken_for_its_successor(runtime: FakeRuntime) -> None:
+    running = program(runtime, FakeSum(runtime), resident=("b",))
+    for offset in range(50):  # each new array may well lie where the last one was
+        b = frozen(X + np.float32(offset))
+        np.testing.assert_array_equal(running.run({"x": X, "b": b})["y"], 2 * X + b)
+        del b
+    running.close()
+
+
+def test_a_resident_input_must_exist(runtime: FakeRuntime) -> None:
+    with pytest.raises(TensorError, match=r"expected names of inputs, \['b', 'x'\], received \['c'\]"):
+        program(runtime, FakeSum(runtime), resident=("c",))
+    assert runtime.memory == {}
+
+
+def frozen(array: F32) -> F32:
+    array.flags.writeable = False
+    return array
 
 
 def test_models_share_one_stream(runtime: FakeRuntime) -> None:
