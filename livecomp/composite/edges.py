@@ -16,12 +16,12 @@ import numpy as np
 from livecomp.correction import F32Array
 from livecomp.frame import U8Array
 
-__all__ = ["EdgeMaps", "measure_edges"]
+__all__ = ["LEAST_WRAP", "SIDE_REACH", "WIDTH", "WRAP_REACH", "EdgeMaps", "box_side", "measure_edges", "small_size"]
 
-_WIDTH = 320
-_SIDE_REACH = 0.012
-_WRAP_REACH = 0.02
-_LEAST_WRAP = 1 / 1024
+WIDTH = 320
+SIDE_REACH = 0.012
+WRAP_REACH = 0.02
+LEAST_WRAP = 1 / 1024
 
 _OPAQUE = np.arange(256, dtype=np.float32) / np.float32(255)
 # The powers keep mixed pixels out of both means wherever there are pure ones nearby.
@@ -59,19 +59,29 @@ def measure_edges(
     person, room, wrap = (np.zeros((1, 1, 4), np.float32) for _ in range(3))
     if not (decontaminate or light_wrap):
         return EdgeMaps(person, room, wrap)
-    height, width = alpha.shape
-    small_wh = (min(width, _WIDTH), max(1, round(height * min(1.0, _WIDTH / width))))
+    small_wh = small_size((alpha.shape[1], alpha.shape[0]))
     matte = _thin_out(alpha, small_wh)
     if decontaminate:
         colors = cv2.split(_thin_out(rgb, small_wh))
-        person = _blur(_weighted(colors, cv2.LUT(matte, _OF_PERSON)), _SIDE_REACH)
-        room = _blur(_weighted(colors, cv2.LUT(matte, _OF_ROOM)), _SIDE_REACH)
+        person = _blur(_weighted(colors, cv2.LUT(matte, _OF_PERSON)), SIDE_REACH)
+        room = _blur(_weighted(colors, cv2.LUT(matte, _OF_ROOM)), SIDE_REACH)
     if light_wrap:
-        around = _blur(cv2.LUT(matte, 1 - _OPAQUE), _WRAP_REACH)
+        around = _blur(cv2.LUT(matte, 1 - _OPAQUE), WRAP_REACH)
         # what rounding leaves inside the person is nothing, and can be passed over
-        around = np.where(around < _LEAST_WRAP, np.float32(0), around)
+        around = np.where(around < LEAST_WRAP, np.float32(0), around)
         wrap = np.asarray(cv2.merge([*_scene_light.find(background, small_wh), around]), np.float32)
     return EdgeMaps(person, room, wrap)
+
+
+def small_size(size_wh: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of the maps for a picture of `size_wh`."""
+    width, height = size_wh
+    return min(width, WIDTH), max(1, round(height * min(1.0, WIDTH / width)))
+
+
+def box_side(reach: float, width: int) -> int:
+    """Side in pixels of the box filters on maps of `width` pixels; `reach` is a share of the width."""
+    return 2 * max(1, round(reach * width)) + 1
 
 
 class _SceneLight:
@@ -85,7 +95,7 @@ class _SceneLight:
         if known is not None and known[0]() is background and known[1] == size_wh:
             return known[2]
         small = np.asarray(_thin_out(background, size_wh), np.float32)
-        planes = [np.asarray(plane, np.float32) for plane in cv2.split(_blur(small, _WRAP_REACH))]
+        planes = [np.asarray(plane, np.float32) for plane in cv2.split(_blur(small, WRAP_REACH))]
         self._known = None if background.flags.writeable else (weakref.ref(background), size_wh, planes)
         return planes
 
@@ -106,7 +116,7 @@ def _weighted(colors: Sequence[cv2.typing.MatLike], weight: cv2.typing.MatLike) 
 
 def _blur(stack: cv2.typing.MatLike, reach: float) -> F32Array:
     """Two box filters in a row, close to a Gaussian; `reach` is a share of the width, borders are repeated."""
-    side = 2 * max(1, round(reach * stack.shape[1])) + 1
+    side = box_side(reach, stack.shape[1])
     for _ in range(2):
         stack = cv2.blur(stack, (side, side), borderType=cv2.BORDER_REPLICATE)
     return np.asarray(stack, np.float32)

@@ -7,7 +7,7 @@ import numpy as np
 
 from livecomp.frame import U8Array
 
-__all__ = ["make_input"]
+__all__ = ["fine_size", "make_input"]
 
 _SAMPLES = 256
 _MOST_OVERSAMPLE, _LEAST_OVERSAMPLE = 4, 2
@@ -28,9 +28,7 @@ def make_input(rgb: U8Array, background: U8Array, alpha: U8Array, size: int) -> 
     Returns:
         The composite, (size, size, 3) uint8, and its alpha, (size, size) uint8.
     """
-    height, width = alpha.shape
-    fine = size * min(max(_SAMPLES // size, _LEAST_OVERSAMPLE), _MOST_OVERSAMPLE)
-    fine_wh = (min(width, fine), min(height, fine))
+    fine_wh = fine_size((alpha.shape[1], alpha.shape[0]), size)
     person, scene, matte = (
         np.asarray(cv2.resize(picture, fine_wh, interpolation=cv2.INTER_NEAREST), np.uint8)
         for picture in (rgb, background, alpha)
@@ -43,3 +41,9 @@ def make_input(rgb: U8Array, background: U8Array, alpha: U8Array, size: int) -> 
     small = cv2.resize(mixed, square, interpolation=cv2.INTER_AREA)
     small_alpha = cv2.resize(matte, square, interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.uint8), np.asarray(small_alpha, np.uint8)
+
+
+def fine_size(size_wh: tuple[int, int], size: int) -> tuple[int, int]:
+    """Width and height to which pictures of `size_wh` are thinned out before a square of `size` is averaged."""
+    fine = size * min(max(_SAMPLES // size, _LEAST_OVERSAMPLE), _MOST_OVERSAMPLE)
+    return min(size_wh[0], fine), min(size_wh[1], fine)

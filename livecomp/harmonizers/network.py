@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from engine import EngineError, Runner, open_runner
-from livecomp.correction import MAX_LOG_GAIN, Correction
+from livecomp.correction import MAX_LOG_GAIN, Correction, F32Array
 from livecomp.errors import ContractError, ModelError
 from livecomp.frame import U8Array
 
-__all__ = ["NetworkHarmonizer"]
+__all__ = ["NetworkHarmonizer", "correction_from", "shows_both"]
 
 _LEAST_ALPHA = 8 * 255
 
@@ -73,7 +73,7 @@ class NetworkHarmonizer:
         """See `Harmonizer.predict`."""
         if self._runner is None:
             raise ModelError(f"the harmonizer {self.name!r} is not open")
-        if int(alpha.sum()) < _LEAST_ALPHA or int((255 - alpha).sum()) < _LEAST_ALPHA:
+        if not shows_both(alpha):
             return Correction.identity()
         scale = np.float32(1 / 255)
         feed = {
@@ -82,18 +82,38 @@ class NetworkHarmonizer:
         }
         try:
             outputs = self._runner.infer(feed)
-            return Correction(
-                matrix=np.array(outputs["matrix"][0], np.float32),
-                curves=np.maximum.accumulate(np.array(outputs["curves"][0], np.float32), axis=1),
-                log_gain=np.clip(np.array(outputs["log_gain"][0], np.float32), -MAX_LOG_GAIN, MAX_LOG_GAIN),
-            )
         except EngineError as error:
             raise ModelError(f"the harmonizer {self.name!r} failed: {error}") from error
-        except ContractError as error:
-            raise ModelError(f"the harmonizer {self.name!r} gave values that are no correction: {error}") from error
+        return correction_from(outputs["matrix"][0], outputs["curves"][0], outputs["log_gain"][0])
 
     def close(self) -> None:
         """See `Harmonizer.close`."""
         if self._runner is not None:
             self._runner.close()
         self._runner = None
+
+
+def shows_both(alpha: U8Array) -> bool:
+    """Whether a small matte, (S, S) uint8, shows enough of a person and of the scene to judge by."""
+    return int(alpha.sum()) >= _LEAST_ALPHA and int((255 - alpha).sum()) >= _LEAST_ALPHA
+
+
+def correction_from(matrix: F32Array, curves: F32Array, log_gain: F32Array) -> Correction:
+    """The correction that a network says.
+
+    Args:
+        matrix: (3, 3).
+        curves: (3, N); made monotone here.
+        log_gain: (h, w); bounded here.
+
+    Raises:
+        ModelError: They are no correction.
+    """
+    try:
+        return Correction(
+            matrix=np.array(matrix, np.float32),
+            curves=np.maximum.accumulate(np.array(curves, np.float32), axis=1),
+            log_gain=np.clip(np.array(log_gain, np.float32), -MAX_LOG_GAIN, MAX_LOG_GAIN),
+        )
+    except ContractError as error:
+        raise ModelError(f"the harmonizing network gave values that are no correction: {error}") from error

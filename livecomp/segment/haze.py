@@ -14,10 +14,11 @@ import numpy as np
 from livecomp.correction import F32Array
 from livecomp.frame import U8Array
 
-__all__ = ["HazeRemover"]
+__all__ = ["HazeRemover", "large_regions", "soft_reach", "sure_above"]
 
 _SURE = 0.62
 _HYSTERESIS = 0.08
+_REACH = 0.045
 _SMALL = 0.1
 """Share of the largest region's area under which a region is dropped."""
 
@@ -29,7 +30,7 @@ class HazeRemover:
         reach: How far a soft edge, hair or a blurred finger may be from a sure pixel, as a share of the matte's width.
     """
 
-    def __init__(self, reach: float = 0.045) -> None:
+    def __init__(self, reach: float = _REACH) -> None:
         self._reach = reach
         self._sure: U8Array | None = None
 
@@ -43,23 +44,40 @@ class HazeRemover:
             A new (h, w) float32 array, nowhere above the matte.
         """
         past = self._sure if self._sure is not None and self._sure.shape == matte.shape else None
-        threshold = np.float32(_SURE)
-        if past is None:
-            sure = (matte > threshold).astype(np.uint8)
-        else:
-            sure = (matte > threshold + np.float32(_HYSTERESIS) * (1 - 2 * past.astype(np.float32))).astype(np.uint8)
-        count, labels, statistics, _ = cv2.connectedComponentsWithStats(sure, connectivity=4)
-        if count > 2:
-            areas = statistics[:, cv2.CC_STAT_AREA]
-            keep = areas >= _SMALL * areas[1:].max()
-            keep[0] = False
-            sure = keep.astype(np.uint8)[labels]
-        self._sure = sure
-        radius = max(1, round(self._reach * matte.shape[1]))
+        self._sure = sure = large_regions((matte > sure_above(past)).astype(np.uint8))
+        radius, side = soft_reach(matte.shape[1], self._reach)
         near = cv2.dilate(sure, np.ones((2 * radius + 1, 2 * radius + 1), np.uint8))
-        soft = cv2.blur(near.astype(np.float32), (radius // 2 * 2 + 1,) * 2)
+        soft = cv2.blur(near.astype(np.float32), (side, side))
         return matte * soft
 
     def reset(self) -> None:
         """Forget earlier mattes."""
         self._sure = None
+
+
+def sure_above(past: U8Array | None) -> F32Array:
+    """The alpha above which a pixel is sure: (h, w) float32, or one number where nothing is known of the past.
+
+    Args:
+        past: (h, w) uint8, 1 where the matte before was sure.
+    """
+    if past is None:
+        return np.array(_SURE, np.float32)
+    return np.float32(_SURE) + np.float32(_HYSTERESIS) * (1 - 2 * past.astype(np.float32))
+
+
+def large_regions(sure: U8Array) -> U8Array:
+    """What is sure without the regions that are tiny beside the largest: (h, w) uint8, 0 or 1, like the one given."""
+    count, labels, statistics, _ = cv2.connectedComponentsWithStats(sure, connectivity=4)
+    if count <= 2:
+        return sure
+    areas = statistics[:, cv2.CC_STAT_AREA]
+    keep = areas >= _SMALL * areas[1:].max()
+    keep[0] = False
+    return np.asarray(keep.astype(np.uint8)[labels])
+
+
+def soft_reach(width: int, reach: float = _REACH) -> tuple[int, int]:
+    """How far a soft edge may be from a sure pixel, and the side of the box that blurs where that ends, in pixels."""
+    radius = max(1, round(reach * width))
+    return radius, radius // 2 * 2 + 1

@@ -14,9 +14,11 @@ from livecomp.frame import U8Array, freeze
 from livecomp.segment.kernels import MIXED, apply_coefficients, classify_cells, fit_coefficients
 from livecomp.segment.shrink import shrink
 
-__all__ = ["GuidedRefiner"]
+__all__ = ["CELL", "EPS", "LEVELS", "RADIUS", "SIDE", "GuidedRefiner"]
 
-_CELL = 8
+CELL = 8
+SIDE, RADIUS, EPS, LEVELS = 320, 3, 1e-4, (0.1, 0.9)
+"""Defaults of the refiner."""
 
 
 class GuidedRefiner:
@@ -30,7 +32,7 @@ class GuidedRefiner:
     """
 
     def __init__(
-        self, side: int = 320, radius: int = 3, eps: float = 1e-4, levels: tuple[float, float] = (0.1, 0.9)
+        self, side: int = SIDE, radius: int = RADIUS, eps: float = EPS, levels: tuple[float, float] = LEVELS
     ) -> None:
         self._side = side
         self._radius = radius
@@ -55,16 +57,16 @@ class GuidedRefiner:
         scale = min(1.0, self._side / max(height, width))
         size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = cv2.resize(matte, size_wh, interpolation=cv2.INTER_LINEAR).astype(np.float32, copy=False)
-        kinds = classify_cells(small, _CELL, self._low, self._high)
+        kinds = classify_cells(small, CELL, self._low, self._high)
         coefficients = np.zeros((size_wh[1], size_wh[0], 4), np.float32)
         mixed = kinds == MIXED
         if mixed.any():
             # one cell around the mixed ones is what two windows and the interpolation reach
             part = tuple(
-                slice(max(0, int(cells[0]) - 1) * _CELL, (int(cells[-1]) + 2) * _CELL)
+                slice(max(0, int(cells[0]) - 1) * CELL, (int(cells[-1]) + 2) * CELL)
                 for cells in (np.flatnonzero(mixed.any(axis=1)), np.flatnonzero(mixed.any(axis=0)))
             )
             guide = np.ascontiguousarray(shrink(rgb, size_wh)[part])
             matted = np.ascontiguousarray(small[part])
             coefficients[part] = fit_coefficients(guide, matted, self._radius, self._eps, self._low, self._high)
-        return np.asarray(apply_coefficients(rgb, coefficients, kinds, _CELL), np.uint8)
+        return np.asarray(apply_coefficients(rgb, coefficients, kinds, CELL), np.uint8)

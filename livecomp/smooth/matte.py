@@ -6,7 +6,11 @@ import numpy as np
 
 from livecomp.correction import F32Array
 
-__all__ = ["MotionAdaptiveFilter"]
+__all__ = ["MAX_GAP_MS", "REACH", "MotionAdaptiveFilter", "past_weight"]
+
+REACH = 0.5
+MAX_GAP_MS = 500.0
+"""Defaults of the filter."""
 
 
 class MotionAdaptiveFilter:
@@ -24,7 +28,7 @@ class MotionAdaptiveFilter:
         max_gap_ms: The filter starts anew after a gap of more milliseconds.
     """
 
-    def __init__(self, strength: float = 0.6, reach: float = 0.5, max_gap_ms: float = 500.0) -> None:
+    def __init__(self, strength: float = 0.6, reach: float = REACH, max_gap_ms: float = MAX_GAP_MS) -> None:
         self._strength = strength
         self._reach = reach
         self._max_gap_ns = int(max_gap_ms * 1e6)
@@ -47,7 +51,7 @@ class MotionAdaptiveFilter:
         if past is None or past.shape != matte.shape or not 0 < gap_ns <= self._max_gap_ns:
             self._past = matte.copy()
             return matte.copy()
-        weight = self._strength ** (gap_ns * 30e-9)
+        weight = past_weight(self._strength, gap_ns)
         change = past - matte
         keep = np.maximum(np.float32(weight) - np.abs(change) * np.float32(weight / self._reach), np.float32(0))
         self._past = matte + keep * change
@@ -56,3 +60,8 @@ class MotionAdaptiveFilter:
     def reset(self) -> None:
         """Take the next matte as it is."""
         self._past = None
+
+
+def past_weight(strength: float, gap_ns: int) -> float:
+    """Weight of the past in a still pixel after a gap in nanoseconds, 0..1; `strength` is that at 30 pictures/s."""
+    return float(strength ** (gap_ns * 30e-9))
