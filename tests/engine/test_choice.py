@@ -161,8 +161,8 @@ def test_the_doctor_hears_of_every_backend() -> None:
 def test_the_public_names_are_pinned() -> None:
     assert sorted(engine.__all__) == [
         "BACKENDS", "BackendError", "Choice", "EngineError", "FallbackRunner", "InferenceError", "Measured",
-        "ModelFileError", "ModelSpec", "Options", "Probe", "Runner", "StatefulRunner", "TensorError", "TensorMap",
-        "TensorSpec", "choose", "open_runner", "probe_all",
+        "ModelFile", "ModelFileError", "ModelSpec", "Options", "Probe", "Runner", "StatefulRunner", "TensorError",
+        "TensorMap", "TensorSpec", "choose", "open_runner", "probe_all",
     ]  # fmt: skip
 
 
