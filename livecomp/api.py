@@ -157,7 +157,7 @@ def process(
     if folder.is_dir():
         if extra is not None:
             raise ConfigError("before/after works for one video or picture, not for a folder")
-        pipeline = Pipeline(stages, on_miss=config.on_miss)
+        pipeline = Pipeline(_for_pictures(stages, config), on_miss=config.on_miss)
         return _process_folder(folder, pipeline, target, config, overwrite=overwrite, progress=progress)
     looks_ahead = config.smooth.filter == "steady" and config.smooth.look_ahead_s > 0
     ahead_stages = _plain_mattes(config).build(background) if looks_ahead else None
@@ -182,6 +182,8 @@ def _process_one(
             info = replace(source.info, size_wh=beside_size(source.info.size_wh), is_still=as_picture)
             picker = BesidePicker(only_frame=(total or 1) // 2 if as_picture else None)
             outputs.append(Output(_make_sink(extra, info, config), picker, "before/after"))
+        if source.info.is_still:
+            stages = _for_pictures(stages, config)
         done = itertools.count(1)
         with ExitStack() as opened:
             foreseen = None
@@ -195,6 +197,11 @@ def _process_one(
             frames = run_offline(source, pipeline, outputs, on_frame=lambda: progress(next(done), total))
     seconds = (time.monotonic_ns() - start_ns) / 1e9
     return ProcessReport(frames, pipeline.missed, seconds, pipeline.timer.summary())
+
+
+def _for_pictures(stages: Stages, config: Config) -> Stages:
+    """The stages for single pictures, for whose sizes it does not pay to build something for a GPU, unless wanted."""
+    return stages if config.compute == "gpu" else replace(stages, whole=None)
 
 
 def _plain_mattes(config: Config) -> Config:

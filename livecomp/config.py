@@ -5,6 +5,7 @@ Configuration stops here: stages get plain arguments.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from livecomp.background import Background, Fit, open_background
 from livecomp.composite import Compositor
 from livecomp.composite.fused import FusedCompositor
-from livecomp.errors import ConfigError
+from livecomp.errors import ConfigError, DependencyError
+from livecomp.gpu.choice import GPU_BACKENDS, find_backend, make_whole_frame, obstacle
+from livecomp.gpu.whole import WholeFrame, WholeOptions
 from livecomp.harmonizers import Harmonizer
 from livecomp.harmonizers.registry import make_harmonizer
 from livecomp.segment import Segmenter
@@ -24,9 +27,12 @@ from livecomp.smooth import Smoother
 from livecomp.smooth.matte import MotionAdaptiveFilter
 from livecomp.smooth.registry import make_smoother
 
-__all__ = ["Config", "OnMiss", "Stages"]
+__all__ = ["Compute", "Config", "OnMiss", "Stages"]
 
 OnMiss = Literal["stop", "slate"]
+Compute = Literal["auto", "cpu", "gpu"]
+
+log = logging.getLogger(__name__)
 
 HEX_COLOR = r"^#[0-9a-fA-F]{6}$"
 Unit = Annotated[float, Field(ge=0, le=1)]
@@ -34,13 +40,23 @@ Unit = Annotated[float, Field(ge=0, le=1)]
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """One implementation of each stage, not yet open."""
+    """One implementation of each stage, not yet open.
+
+    Args:
+        segmenter: Cuts the person out.
+        background: Gives the scene.
+        harmonizer: Predicts the correction.
+        smoother: Steadies it.
+        compositor: Puts the person into the scene.
+        whole: Does what segmenter, harmonizer and compositor do at once, on a GPU; these take over should it fail.
+    """
 
     segmenter: Segmenter
     background: Background
     harmonizer: Harmonizer
     smoother: Smoother
     compositor: Compositor
+    whole: WholeFrame | None = None
 
 
 class _Section(BaseModel):
@@ -136,6 +152,10 @@ class Config(_Section):
     output: OutputConfig = Field(default_factory=OutputConfig)
     live: LiveConfig = Field(default_factory=LiveConfig)
     on_miss: OnMiss = Field("stop", description="A frame without a valid matte stops the run, or becomes a slate.")
+    compute: Compute = Field(
+        "auto",
+        description="Where frames are processed: gpu (NVIDIA, whole frames at once), cpu, or auto: a GPU if any.",
+    )
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
@@ -163,7 +183,7 @@ class Config(_Section):
             background: What `open_background` takes, in place of `background.source`.
 
         Raises:
-            ConfigError: A name is unknown.
+            ConfigError: A name is unknown, or a GPU was asked for that cannot do what is asked.
         """
         segment = self.segment
         red, green, blue = bytes.fromhex(segment.key_color.removeprefix("#"))
@@ -193,7 +213,51 @@ class Config(_Section):
                 linear_light=self.composite.linear_light,
                 threads=self.composite.threads,
             ),
+            whole=self._whole_frame(str(background or self.background.source)),
         )
+
+    def _whole_frame(self, background: str) -> WholeFrame | None:
+        """Whole frames on a GPU, where that is wanted and can be had; None for the stages of the CPU."""
+        segment, composite = self.segment, self.composite
+        if self.compute == "cpu":
+            return None
+        required = self.compute == "gpu"
+        against = obstacle(matte_model=segment.model, background=background)
+        if against and required:
+            raise ConfigError(f"{against}; choose another, or compute = 'cpu'")
+        if against or not (required or _may_use_gpu(segment.backend)):
+            return None
+        return make_whole_frame(
+            WholeOptions(
+                matte_model=segment.model,
+                refine=segment.refine,
+                clear=segment.clear,
+                steady=segment.steady,
+                color_strength=composite.color_strength,
+                shading_strength=composite.shading_strength,
+                light_wrap=composite.light_wrap,
+                decontaminate=composite.decontaminate,
+                linear_light=composite.linear_light,
+            ),
+            backend=segment.backend,
+            harmonizer=self.harmonize.model,
+            make_harmonizer=lambda: make_harmonizer(self.harmonize.model, threads=self.harmonize.threads),
+            required=required,
+        )
+
+
+def _may_use_gpu(backend: str) -> bool:
+    """Whether "auto" means a GPU here: there is one, and no backend of the CPU was asked for."""
+    if backend in GPU_BACKENDS:
+        return True
+    if backend != "auto":
+        return False
+    try:
+        find_backend()
+    except DependencyError as error:
+        log.debug("frames are processed on the CPU: %s", error)
+        return False
+    return True
 
 
 def _without_none(options: Mapping[str, Any]) -> dict[str, Any]:

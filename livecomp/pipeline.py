@@ -2,6 +2,9 @@
 
 ``Source -> Segmenter -> Harmonizer -> Smoother -> Compositor -> Sink``. A frame whose matte is missing or invalid is
 never shown: the run stops, or a slate takes its place.
+
+On a GPU one graph does what segmenter, harmonizer and compositor do. Its correction is one of its inputs, so what is
+predicted from one frame steers the correction of the next; only the first frame after a cut is run twice.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -17,7 +20,7 @@ from livecomp.composite.slate import make_slate
 from livecomp.config import OnMiss, Stages
 from livecomp.correction import Correction
 from livecomp.cuts import CutDetector
-from livecomp.errors import MatteError
+from livecomp.errors import LiveCompError, MatteError, ModelError
 from livecomp.frame import Composite, Frame, U8Array
 from livecomp.harmonizers.lowres import make_input
 from livecomp.stats import StageTimer
@@ -72,37 +75,62 @@ class Pipeline:
         self.harmonize_every = harmonize_every
         self._stages = stages
         self._predicted: Correction | None = None
+        self._steered: Correction | None = None
         self._repeated = 0
+        self._is_open = False
         self._on_miss = on_miss
         self._keep_plain = keep_plain
         self._foreseen = foreseen
         self._cuts = CutDetector()
         self._scene_cuts = CutDetector()
-        self._resources = ExitStack()
         self.timer = StageTimer()
         self.missed = 0
         self._is_missing = False
+        self.has_lost_gpu = False
+        """Whether the stages of the CPU have taken over."""
 
-    def open(self) -> Self:
+    @property
+    def stages(self) -> Stages:
+        """Those that process the next frame."""
+        return self._stages
+
+    def open(self, size_wh: tuple[int, int] | None = None) -> Self:
         """Load models, background and compiled code.
+
+        Args:
+            size_wh: Width and height of the frames that will come, in pixels, where they are known: what has to be
+                built for a size is built here, and not with the first frame.
 
         Raises:
             LiveCompError: One of the stages cannot be had; those already open are closed again.
         """
+        whole = self._stages.whole
+        if whole is not None:
+            try:
+                whole.open()
+                if size_wh is not None:
+                    whole.prepare(size_wh, plain=self._keep_plain)
+            except LiveCompError as error:
+                whole.close()
+                if whole.required:
+                    raise
+                self._note_lost_gpu(error)
         with ExitStack() as opened:
-            for index, stage in enumerate(_owned(self._stages)):
-                opened.callback(self._close_stage, index)
+            for stage in _owned(self._stages):
+                opened.callback(stage.close)
                 stage.open()
-            self._resources = opened.pop_all()
+            opened.pop_all()
+        self._is_open = True
         return self
-
-    def _close_stage(self, index: int) -> None:
-        """Close the stage that is at this place now, which need not be the one that was opened first."""
-        _owned(self._stages)[index].close()
 
     def close(self) -> None:
         """Release every stage; harmless when repeated."""
-        self._resources.close()
+        if not self._is_open:
+            return
+        self._is_open = False
+        with ExitStack() as closing:
+            for stage in _owned(self._stages):
+                closing.callback(stage.close)
 
     def replace_stages(self, changed: Stages) -> None:
         """Go on with other stages from the next frame on; to be called between two frames.
@@ -112,9 +140,10 @@ class Pipeline:
                 now on. Those that are no longer there are closed.
         """
         before, self._stages = self._stages, changed
-        self._predicted = None
-        for old, new in zip(_owned(before), _owned(changed), strict=True):
-            if old is not new:
+        self._predicted = self._steered = None
+        kept = {id(stage) for stage in _owned(changed)}
+        for old in _owned(before):
+            if id(old) not in kept:
                 old.close()
 
     def __enter__(self) -> Self:
@@ -127,11 +156,19 @@ class Pipeline:
 
     def reset(self) -> None:
         """Forget everything about earlier frames: the next one belongs to another scene."""
-        self._stages.segmenter.reset()
-        self._stages.smoother.reset()
+        self._forget()
         self._cuts.reset()
         self._scene_cuts.reset()
-        self._predicted = None
+
+    def _forget(self) -> None:
+        """Start all filters anew."""
+        stages = self._stages
+        (stages.segmenter if stages.whole is None else stages.whole).reset()
+        self._forget_corrections()
+
+    def _forget_corrections(self) -> None:
+        self._stages.smoother.reset()
+        self._predicted = self._steered = None
 
     def process(self, frame: Frame) -> Processed:
         """Put the person of one frame into the scene.
@@ -140,15 +177,11 @@ class Pipeline:
             MatteError: The frame has no valid matte and `on_miss` is "stop".
             LiveCompError: Another stage failed.
         """
-        stages, timer = self._stages, self.timer
         if self._cuts.is_cut(frame.rgb):
             log.info("cut at %.3f s: filters start anew", frame.pts_ns / 1e9)
-            stages.segmenter.reset()
-            stages.smoother.reset()
-            self._predicted = None
+            self._forget()
         try:
-            with timer.measure("segment"):
-                matted = self._segment(frame)
+            processed = self._process_staged(frame) if self._stages.whole is None else self._process_whole(frame)
         except MatteError as error:
             if self._on_miss == "stop":
                 raise
@@ -161,20 +194,80 @@ class Pipeline:
             slate = make_slate(frame.size_wh, frame.pts_ns)
             return Processed(slate, None, slate if self._keep_plain else None)
         self._is_missing = False
-        with timer.measure("background"):
-            scene = stages.background.render(matted)
-            if stages.background.is_moving and self._scene_cuts.is_cut(scene):
-                stages.smoother.reset()
-                self._predicted = None
+        return processed
+
+    def _process_staged(self, frame: Frame) -> Processed:
+        """Stage after stage, on the CPU."""
+        stages, timer = self._stages, self.timer
+        with timer.measure("segment"):
+            matted = self._segment(frame)
+        scene = self._render(matted)
         if self._foreseen is None:
-            correction = self._correct(matted, scene)
+            correction = self._correct(lambda: self._predict(matted, scene), matted.pts_ns, matted.require_alpha())
         else:
-            with timer.measure("look ahead"):
-                correction = self._foreseen(frame.pts_ns)
+            correction = self._look_up(frame, self._foreseen)
         with timer.measure("composite"):
             composite = stages.compositor.compose(matted, scene, correction)
         plain = stages.compositor.compose(matted, scene, Correction.identity()) if self._keep_plain else None
         return Processed(composite, correction, plain)
+
+    def _process_whole(self, frame: Frame) -> Processed:
+        """All at once, on a GPU; should that fail, this frame and those after it go through the stages."""
+        whole, timer = self._stages.whole, self.timer
+        assert whole is not None
+        scene = self._render(frame)
+        foreseen = self._foreseen
+        try:
+            correction = self._steered if foreseen is None else self._look_up(frame, foreseen)
+            with timer.measure("gpu"):
+                shown = whole.run(frame, scene, correction or Correction.identity(), plain=self._keep_plain)
+            if foreseen is None:
+                self._steered = self._correct(whole.predict, frame.pts_ns, shown.alpha)
+            if correction is None:
+                correction = self._steered or Correction.identity()
+                with timer.measure("gpu"):
+                    shown = whole.again(frame, scene, correction)
+        except ModelError as error:
+            self._leave_gpu(error)
+            return self._process_staged(frame)
+        return Processed(shown.composite, correction, shown.plain)
+
+    def _leave_gpu(self, error: LiveCompError) -> None:
+        """Go on with the stages of the CPU.
+
+        Raises:
+            LiveCompError: They cannot be had.
+        """
+        whole = self._stages.whole
+        assert whole is not None
+        background = self._stages.background
+        self._note_lost_gpu(error)
+        with ExitStack() as opened:
+            for stage in _owned(self._stages):
+                if stage is not background:
+                    opened.callback(stage.close)
+                    stage.open()
+            opened.pop_all()
+        whole.close()
+        self._forget()
+
+    def _note_lost_gpu(self, error: LiveCompError) -> None:
+        log.warning("frames are processed on the CPU from now on: %s", error)
+        self._stages = replace(self._stages, whole=None)
+        self.has_lost_gpu = True
+
+    def _render(self, frame: Frame) -> U8Array:
+        """The scene of a frame."""
+        background = self._stages.background
+        with self.timer.measure("background"):
+            scene = background.render(frame)
+            if background.is_moving and self._scene_cuts.is_cut(scene):
+                self._forget_corrections()
+        return scene
+
+    def _look_up(self, frame: Frame, foreseen: Callable[[int], Correction]) -> Correction:
+        with self.timer.measure("look ahead"):
+            return foreseen(frame.pts_ns)
 
     def _segment(self, frame: Frame) -> Frame:
         """The frame with its own matte, whatever the segmenter does.
@@ -193,14 +286,14 @@ class Pipeline:
         matted.require_alpha()
         return matted
 
-    def _correct(self, matted: Frame, scene: U8Array) -> Correction:
+    def _correct(self, predict: Callable[[], Correction], pts_ns: int, alpha: U8Array) -> Correction:
         """Predict a correction, or repeat the one before, and steady it."""
         self._repeated += 1
         if self._predicted is None or self._repeated >= self.harmonize_every:
             with self.timer.measure("harmonize"):
-                self._predicted, self._repeated = self._predict(matted, scene), 0
+                self._predicted, self._repeated = predict(), 0
         with self.timer.measure("smooth"):
-            return self._stages.smoother.update(self._predicted, matted.pts_ns, matted.require_alpha())
+            return self._stages.smoother.update(self._predicted, pts_ns, alpha)
 
     def _predict(self, matted: Frame, scene: U8Array) -> Correction:
         size = self._stages.harmonizer.input_size
@@ -210,4 +303,6 @@ class Pipeline:
 
 def _owned(stages: Stages) -> tuple[_Owned, ...]:
     """The stages that are opened and closed, in the order in which they are opened."""
+    if stages.whole is not None:
+        return stages.whole, stages.background
     return stages.segmenter, stages.background, stages.harmonizer, stages.compositor

@@ -24,6 +24,7 @@ class Case:
         harmonize_every: A correction is predicted for every n-th frame.
         what: "pipeline", frames in memory as fast as they go; "live", a camera's pace and from capture to whoever
             watches; or the name of a recipe in `peers`, with frames in memory.
+        compute: Where frames are processed: "auto", "cpu" or "gpu".
     """
 
     size_wh: tuple[int, int]
@@ -32,6 +33,7 @@ class Case:
     backend: str = "auto"
     harmonize_every: int = 1
     what: str = "pipeline"
+    compute: str = "auto"
 
     @property
     def name(self) -> str:
@@ -41,7 +43,8 @@ class Case:
             return f"{width}x{height} {self.what}"
         every = "" if self.harmonize_every == 1 else f", every {self.harmonize_every}"
         live = "live, " if self.what == "live" else ""
-        return f"{width}x{height} {live}{self.segmenter} + {self.harmonizer}{every}, {self.backend}"
+        where = "" if self.compute == "auto" else f", {self.compute}"
+        return f"{width}x{height} {live}{self.segmenter} + {self.harmonizer}{every}, {self.backend}{where}"
 
 
 @dataclass(frozen=True, slots=True)

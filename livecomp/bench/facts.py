@@ -14,7 +14,17 @@ from engine.machine import cpu_features, cpu_name, gpu_fingerprint
 
 __all__ = ["facts", "load_average", "machine_slug"]
 
-_PACKAGES = ("av", "numba", "numpy", "onnxruntime", "opencv-python-headless", "openvino", "pyvirtualcam")
+_PACKAGES = (
+    "av",
+    "numba",
+    "numpy",
+    "onnxruntime",
+    "opencv-python-headless",
+    "openvino",
+    "pyvirtualcam",
+    "tensorrt",
+    "tensorrt-rtx-cu13",
+)
 
 
 def facts() -> dict[str, str]:

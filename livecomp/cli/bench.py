@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from livecomp.cli.common import app, say, show_progress, stdout
+from livecomp.cli.common import Compute, app, say, show_progress, stdout
 from livecomp.errors import ConfigError, DependencyError, InputError
 
 if TYPE_CHECKING:
@@ -63,6 +63,10 @@ def bench(
         list[str] | None,
         typer.Option(help="What runs the networks: auto, onnxruntime, ..., repeatable; default: auto."),
     ] = None,
+    compute: Annotated[
+        list[Compute] | None,
+        typer.Option(help="Where frames are processed: auto, cpu or gpu (NVIDIA), repeatable; default: auto."),
+    ] = None,
     every: Annotated[int, typer.Option(min=1, max=30, help="Predict a correction for every n-th frame.")] = _EVERY,
     source: Annotated[str, typer.Option("--input", "-i", help="Whose frames: 'demo', a video or a picture.")] = "demo",
     background: Annotated[
@@ -114,7 +118,7 @@ def bench(
 
     before = None if compare is None else read_report(compare)
     config = Config.from_options({"live": {"device": device or "stand-in"}})
-    cases = _cases(preset, _Wanted(size, segmenter, harmonizer, backend, every, live, peers))
+    cases = _cases(preset, _Wanted(size, segmenter, harmonizer, backend, compute, every, live, peers))
     machine = facts() | {"input": source, "background": background}
     with show_progress("bench") as progress:
         rows = _measure(cases, config, source, background, seconds, progress)
@@ -141,6 +145,7 @@ class _Wanted:
         segmenters: Sequence[str] | None,
         harmonizers: Sequence[str] | None,
         backends: Sequence[str] | None,
+        computes: Sequence[Compute] | None,
         every: int,
         live: bool,
         peers: bool,
@@ -149,6 +154,7 @@ class _Wanted:
         self.segmenters = segmenters or ("both",)
         self.harmonizers = harmonizers or ("live",)
         self.backends = backends or ("auto",)
+        self.computes = [compute.value for compute in computes or (Compute.auto,)]
         self.every = every
         self.live = live
         self.peers = peers
@@ -157,11 +163,12 @@ class _Wanted:
         from livecomp.bench import Case
 
         return [
-            Case(size_wh, segmenter, harmonizer, backend, self.every, what)
+            Case(size_wh, segmenter, harmonizer, backend, self.every, what, compute)
             for size_wh in sizes
             for segmenter in self.segmenters
             for harmonizer in self.harmonizers
             for backend in self.backends
+            for compute in self.computes
         ]
 
     def peer_cases(self, sizes: Sequence[tuple[int, int]]) -> list[Case]:

@@ -23,6 +23,8 @@ from livecomp.threads import bound_arenas, bound_threads
 __all__ = [
     "Background",
     "ColorStrength",
+    "Compute",
+    "ComputeOption",
     "Fit",
     "Model",
     "OnMiss",
@@ -67,6 +69,14 @@ class OnMiss(StrEnum):
 
     stop = "stop"
     slate = "slate"
+
+
+class Compute(StrEnum):
+    """Where frames are processed."""
+
+    auto = "auto"
+    cpu = "cpu"
+    gpu = "gpu"
 
 
 class Fit(StrEnum):
@@ -116,6 +126,9 @@ ColorStrength = Annotated[
 ]
 ShadingStrength = Annotated[float | None, typer.Option(min=0, max=1, help="How much of the shading is applied.")]
 Strength = Annotated[float | None, typer.Option(min=0, max=1, help="Both strengths at once.")]
+ComputeOption = Annotated[
+    Compute | None, typer.Option("--compute", help="Where frames are processed: a GPU (NVIDIA) if any, or the CPU.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Replace existing files.")]
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from livecomp.cli.common import (
     Background,
     ColorStrength,
+    ComputeOption,
     Fit,
     Model,
     OnMiss,
@@ -63,6 +64,7 @@ def process(
     backend: Annotated[
         str | None, typer.Option(help="What runs the networks: auto, onnxruntime, openvino, tensorrt, ...")
     ] = None,
+    compute: ComputeOption = None,
     matte_file: Annotated[Path | None, typer.Option(help="The .tflite file for --segmenter mediapipe.")] = None,
     key_color: Annotated[
         str | None, typer.Option(help="The screen's colour for --segmenter chroma, '#rrggbb'.")
@@ -118,6 +120,7 @@ def process(
             },
             "output": {"audio": audio, "quality": quality},
             "on_miss": on_miss,
+            "compute": compute,
         }
     )
     with show_progress(str(output)) as progress:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from livecomp.cli.common import (
     ColorStrength,
+    ComputeOption,
     Fit,
     Model,
     ShadingStrength,
@@ -71,6 +72,7 @@ def run(
     fit: Annotated[Fit | None, typer.Option(help="How a background of another shape fills the picture.")] = None,
     light_wrap: Wrap = None,
     backend: Backend = None,
+    compute: ComputeOption = None,
     key_color: KeyColor = None,
     slate: SlatePicture = None,
     ondemand: Annotated[
@@ -103,6 +105,7 @@ def run(
         fit=fit,
         light_wrap=light_wrap,
         backend=backend,
+        compute=compute,
         key_color=key_color,
         slate=slate,
         ondemand=ondemand,
@@ -121,6 +124,7 @@ def preview(
     segmenter: Segmenter = None,
     strength: Strength = None,
     backend: Backend = None,
+    compute: ComputeOption = None,
     key_color: KeyColor = None,
     port: Port = 0,
     config: ConfigFile = None,
@@ -138,6 +142,7 @@ def preview(
         color_strength=strength,
         shading_strength=strength,
         backend=backend,
+        compute=compute,
         key_color=key_color,
     )
     _run(given, file=config, virtual_camera=False, preview=True, port=port, socket=socket)
@@ -149,6 +154,7 @@ _KEYS = {
     "model": ("harmonize.model",),
     "segmenter": ("segment.model",),
     "backend": ("segment.backend", "harmonize.backend"),
+    "compute": ("compute",),
     "key_color": ("segment.key_color",),
     "color_strength": ("composite.color_strength",),
     "shading_strength": ("composite.shading_strength",),

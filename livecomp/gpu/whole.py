@@ -80,7 +80,7 @@ class WholeFrame:
         networks: Gives the networks that are put into the graph, in ONNX, by name; called once, by `open`.
         make_runner: Makes what runs the graph, not open.
         harmonizer: Predicts corrections where the graph holds no network for that; opened and closed here.
-        probe: Raises what speaks against opening; called by `open`.
+        required: Whether the CPU may not stand in where this cannot be opened; while running it may.
     """
 
     def __init__(
@@ -90,13 +90,13 @@ class WholeFrame:
         networks: NetworkLoader,
         make_runner: RunnerMaker,
         harmonizer: Harmonizer | None = None,
-        probe: Callable[[], object] = lambda: None,
+        required: bool = False,
     ) -> None:
         self._options = options
         self._load_networks = networks
         self._make_runner = make_runner
         self._harmonizer = harmonizer
-        self._probe = probe
+        self.required = required
         self._networks: dict[str, bytes] | None = None
         self._runner: Runner | None = None
         self._spec: GraphSpec | None = None
@@ -117,10 +117,10 @@ class WholeFrame:
         """
         if self._networks is not None:
             return
-        self._probe()
+        networks = self._load_networks()
         if self._harmonizer is not None:
             self._harmonizer.open()
-        self._networks = self._load_networks()
+        self._networks = networks
 
     def prepare(self, size_wh: tuple[int, int], *, plain: bool = False) -> None:
         """Build and load the graph for frames of one size, which may take a minute the first time on a machine.

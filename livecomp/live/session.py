@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 
 _STEER_S = 0.2
 _FIXED = ("camera", "device", "width", "height", "fps")
+_STAGES = ("segment", "harmonize", "smooth", "composite", "compute")
+"""Sections of the configuration that stages are made of, but for the background."""
 _STATES: dict[Action, str] = {"freeze": "frozen", "slate": "slate", "pause": "paused"}
 _SLATE_TEXT: dict[Action, str] = {
     "resume": "one moment",
@@ -98,12 +100,12 @@ class LiveSession:
         self._in_effect = self._governor.step.limit(config)
         stages = build(self._in_effect)
         self._scene, self._harmonizer = Scene(stages.background), TolerantHarmonizer(stages.harmonizer)
-        self._stages = replace(stages, background=self._scene, harmonizer=self._harmonizer)
+        stages = replace(stages, background=self._scene, harmonizer=self._harmonizer)
         self._frames: Mailbox[Frame] = Mailbox()
         size_wh = (config.live.width, config.live.height)
         self._capturer = Capturer(source, self._frames, size_wh=size_wh, timer=self._timer)
         self._presenter = Presenter(sinks, self._slate, stall_ms=config.live.stall_ms, timer=self._timer)
-        self._pipeline = Pipeline(self._stages, on_miss="slate", harmonize_every=self._in_effect.live.harmonize_every)
+        self._pipeline = Pipeline(stages, on_miss="slate", harmonize_every=self._in_effect.live.harmonize_every)
         self._worker = Worker(self._pipeline, self._frames, self._presenter.inbox)
         self._worker.shortest_ns = _shortest_ns(self._in_effect)
         self._stopping = threading.Event()
@@ -123,7 +125,7 @@ class LiveSession:
         self._slates = _make_slates(self._config)
         self._presenter.start()
         try:
-            self._pipeline.open()
+            self._pipeline.open((self._config.live.width, self._config.live.height))
         except LiveCompError:
             self._presenter.stop()
             raise
@@ -251,28 +253,42 @@ class LiveSession:
 
     def _enter(self, wanted: Config, *, fade_ms: int) -> None:
         """Open what differs from what is in effect, and put it in between two frames."""
-        present, built, stages = self._in_effect, self._build(wanted), self._stages
+        present, built, before = self._in_effect, self._build(wanted), self._pipeline.stages
+        if self._pipeline.has_lost_gpu:
+            built = replace(built, whole=None)
+        changed = {name for name in _STAGES if getattr(wanted, name) != getattr(present, name)}
+        stages = before
         with ExitStack() as opened:
-            if wanted.segment != present.segment:
-                stages = replace(stages, segmenter=_opened(built.segmenter, opened))
-            if wanted.harmonize != present.harmonize:
-                stages = replace(stages, harmonizer=_opened(TolerantHarmonizer(built.harmonizer), opened))
-            if wanted.smooth != present.smooth:
+            if (built.whole is None) != (before.whole is None):
+                changed |= {"segment", "harmonize", "composite"}
+            on_cpu = built.whole is None
+            if "segment" in changed:
+                stages = replace(stages, segmenter=_opened(built.segmenter, opened, on_cpu))
+            if "harmonize" in changed:
+                tolerant = TolerantHarmonizer(built.harmonizer)
+                stages = replace(stages, harmonizer=_opened(tolerant, opened, on_cpu))
+            if "smooth" in changed:
                 stages = replace(stages, smoother=built.smoother)
-            if wanted.composite != present.composite:
-                stages = replace(stages, compositor=_opened(built.compositor, opened))
+            if "composite" in changed:
+                stages = replace(stages, compositor=_opened(built.compositor, opened, on_cpu))
+            if built.whole is None:
+                stages = replace(stages, whole=None)
+            elif changed - {"smooth"}:
+                whole = _opened(built.whole, opened)
+                whole.prepare((wanted.live.width, wanted.live.height))
+                stages = replace(stages, whole=whole)
             background: Background | None = None
             if wanted.background != present.background:
                 background = _opened(built.background, opened)
 
             def change() -> None:
-                if stages is not self._stages:
+                if stages != before:
                     self._pipeline.replace_stages(stages)
                 if background is not None:
                     self._scene.change(background, fade_ms)
                 self._pipeline.harmonize_every = wanted.live.harmonize_every
                 self._worker.shortest_ns = _shortest_ns(wanted)
-                self._stages, self._in_effect = stages, wanted
+                self._in_effect = wanted
                 if isinstance(stages.harmonizer, TolerantHarmonizer):
                     self._harmonizer = stages.harmonizer
 
@@ -307,8 +323,10 @@ class _Opened(Protocol):
 _Stage = TypeVar("_Stage", bound=_Opened)
 
 
-def _opened(stage: _Stage, opened: ExitStack) -> _Stage:
-    """The stage, open, and closed again if something after it fails."""
+def _opened(stage: _Stage, opened: ExitStack, is_used: bool = True) -> _Stage:
+    """The stage, open if it is used, and closed again if something after it fails."""
+    if not is_used:
+        return stage
     stage.open()
     opened.callback(stage.close)
     return stage

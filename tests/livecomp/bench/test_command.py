@@ -24,7 +24,7 @@ SMALL = ["bench", "-s", "160x90", "--segmenter", "landscape", "--harmonizer", "i
 
 
 def wanted(**changed: Any) -> _Wanted:
-    options = {"sizes": None, "segmenters": None, "harmonizers": None, "backends": None, "every": 3}
+    options = {"sizes": None, "segmenters": None, "harmonizers": None, "backends": None, "computes": None, "every": 3}
     return _Wanted(**{**options, "live": False, "peers": False, **changed})
 
 
