@@ -21,6 +21,7 @@ GPU_BACKENDS = ("tensorrt", "tensorrt_rtx", "onnxruntime_cuda")
 IN_GRAPH = "live"
 """The harmonizer whose network is part of the graph; others look at what the graph gives back."""
 
+_REFERENCE = "onnxruntime"
 _HALF = ("tensorrt", "tensorrt_rtx")
 _RESIDENT = ("background",)
 
@@ -91,4 +92,5 @@ def make_whole_frame(
         make_runner=make_runner,
         harmonizer=None if harmonizer == IN_GRAPH else make_harmonizer(),
         required=required,
+        prove=backend != _REFERENCE,
     )

@@ -128,7 +128,8 @@ def add_refined(
     else:
         value = nodes.stretched(nodes.rounded(nodes.mul(matte, 255.0)), size_wh, 1)
     alpha = nodes.rounded(nodes.clip(value, 0, 255))
-    return nodes.op("Where", nodes.op("Greater", alpha, 0.5), alpha, 0.0)
+    # asked before the bounds, which make 0 or 255 of what is no number, as a backend likes
+    return nodes.op("Where", nodes.op("GreaterOrEqual", value, 0.5), alpha, 0.0)
 
 
 def _guided(nodes: Nodes, matte: str, matte_wh: tuple[int, int], picture: str, size_wh: tuple[int, int]) -> str:

@@ -11,10 +11,12 @@ import numpy as np
 from engine import EngineError, ModelFile, Runner, TensorMap
 from livecomp.composite.reference import check_background
 from livecomp.correction import CURVE_NODES, GAIN_SIZE, Correction, F32Array
-from livecomp.errors import MatteError, ModelError
+from livecomp.errors import LiveCompError, MatteError, ModelError
 from livecomp.frame import Composite, Frame, U8Array, freeze
 from livecomp.gpu.graph import LEAST_SIDE, THIN, GraphSpec, build_graph
 from livecomp.gpu.matte import matte_size
+from livecomp.gpu.options import WholeOptions
+from livecomp.gpu.proof import check_composite, check_prediction, make_example
 from livecomp.gpu.regions import Regions
 from livecomp.gpu.verify import check_shapes, verify
 from livecomp.harmonizers import Harmonizer
@@ -28,33 +30,6 @@ log = logging.getLogger(__name__)
 
 RunnerMaker = Callable[[ModelFile], Runner]
 NetworkLoader = Callable[[], dict[str, bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class WholeOptions:
-    """What is done to frames; as in the sections of `livecomp.config.Config`.
-
-    Args:
-        matte_model: "general", "landscape" or "both".
-        refine: Fit the matte to the picture's edges.
-        clear: Take away half-transparent furniture beside the person.
-        steady: Weight of the past in a still pixel of the matte at 30 frames/s, 0..1.
-        color_strength: How much of matrix and curves is applied, 0..1.
-        shading_strength: How much of the shading is applied, 0..1.
-        light_wrap: How much of the scene's light bleeds over the person's edge, 0..1.
-        decontaminate: Take the room's colour out of the person's edge.
-        linear_light: Blend the edge in linear light.
-    """
-
-    matte_model: str = "both"
-    refine: bool = True
-    clear: bool = True
-    steady: float = 0.6
-    color_strength: float = 1.0
-    shading_strength: float = 1.0
-    light_wrap: float = 0.25
-    decontaminate: bool = True
-    linear_light: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +56,7 @@ class WholeFrame:
         make_runner: Makes what runs the graph, not open.
         harmonizer: Predicts corrections where the graph holds no network for that; opened and closed here.
         required: Whether the CPU may not stand in where this cannot be opened; while running it may.
+        prove: Compare what a graph gives with what the CPU gives, before it is used.
     """
 
     def __init__(
@@ -91,12 +67,14 @@ class WholeFrame:
         make_runner: RunnerMaker,
         harmonizer: Harmonizer | None = None,
         required: bool = False,
+        prove: bool = False,
     ) -> None:
         self._options = options
         self._load_networks = networks
         self._make_runner = make_runner
         self._harmonizer = harmonizer
         self.required = required
+        self._prove = prove
         self._networks: dict[str, bytes] | None = None
         self._runner: Runner | None = None
         self._spec: GraphSpec | None = None
@@ -130,7 +108,8 @@ class WholeFrame:
             plain: Whether composites without correction will be wanted too.
 
         Raises:
-            ModelError: The graph cannot be built or loaded, or frames are too small.
+            ModelError: The graph cannot be built or loaded, or gives something else than the CPU; or frames are too
+                small.
         """
         if self._networks is None:
             raise ModelError("whole frames are not open; call open() first")
@@ -148,6 +127,12 @@ class WholeFrame:
         except EngineError as error:
             raise ModelError(f"the graph for whole frames cannot be loaded: {error}") from error
         self._runner, self._spec, self.backend = runner, spec, runner.name
+        if self._prove:
+            try:
+                self._check_itself(size_wh, plain)
+            except LiveCompError as error:
+                self._release()
+                raise ModelError(f"whole frames on {self.backend} are not trusted: {error}") from error
         log.info("whole frames of %dx%d run on %s: %s", *size_wh, runner.name, dict(runner.report))
 
     def run(self, frame: Frame, scene: U8Array, correction: Correction, *, plain: bool = False) -> Shown:
@@ -224,6 +209,19 @@ class WholeFrame:
         self._networks = None
         if self._harmonizer is not None:
             self._harmonizer.close()
+
+    def _check_itself(self, size_wh: tuple[int, int], plain: bool) -> None:
+        """Process the built-in portrait as the CPU does.
+
+        Raises:
+            LiveCompError: It is refused, or looks different.
+        """
+        frame, scene, correction = make_example(size_wh)
+        shown = self.run(frame, scene, correction, plain=plain)
+        matted = check_composite(shown.composite, self._options, frame, scene, correction)
+        if self._harmonizer is None:
+            check_prediction(self.predict(), matted, scene)
+        self.reset()
 
     def _release(self) -> None:
         runner, self._runner, self._spec = self._runner, None, None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import pytest
 
@@ -149,6 +150,55 @@ def test_a_runner_that_goes_wrong_shows_nothing(
     runners[0].active = False
     assert whole.run(third, SCENE, Correction.identity()).composite.kind == "composite"
     whole.close()
+
+
+@pytest.mark.parametrize("size_wh", [(320, 180), (200, 202), (641, 359)])
+@pytest.mark.parametrize("options", [WholeOptions(), WholeOptions("landscape", refine=False, clear=False)])
+def test_a_machine_that_computes_as_the_cpu_does_is_trusted(size_wh: tuple[int, int], options: WholeOptions) -> None:
+    whole = whole_frame(options, prove=True)
+    whole.open()
+    whole.prepare(size_wh, plain=True)
+    whole.close()
+
+
+def darker(_: TensorMap, outputs: TensorMap) -> TensorMap:
+    """The person's inside at half the light; around it all is as it should be."""
+    inside = cv2.resize(outputs["thin_alpha"], (320, 180), interpolation=cv2.INTER_NEAREST) > 250
+    inside = cv2.erode(inside.astype(np.uint8), np.ones((15, 15), np.uint8))[..., None] > 0
+    return outputs | {"composite": np.where(inside, outputs["composite"] // 2, outputs["composite"])}
+
+
+def other_prediction(_: TensorMap, outputs: TensorMap) -> TensorMap:
+    return outputs | {"raw_matrix": outputs["raw_matrix"] + np.float32(0.1)}
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (darker, "comes out with a mean difference of"),
+        (other_prediction, "the predicted matrix of the built-in portrait differs by 0.1"),
+        (crash, "nearly"),
+        (lambda _, out: out | {"matte": np.ones_like(out["matte"])}, "for a person"),
+    ],
+)
+def test_a_machine_that_computes_something_else_is_not_trusted(
+    fault: Callable[[TensorMap, TensorMap], TensorMap], words: str
+) -> None:
+    def make(model: ModelFile) -> FaultyRunner:
+        runner = FaultyRunner(cpu_runner(model), fault)
+        runner.active = True
+        return runner
+
+    whole = whole_frame(make_runner=make, prove=True)
+    whole.open()
+    with pytest.raises(ModelError, match=f"are not trusted: .*{words}"):
+        whole.prepare((320, 180))
+    with pytest.raises(ModelError, match="are not trusted"):
+        whole.run(demo_frames((320, 180), 1)[0], SCENE_320, Correction.identity())
+    whole.close()
+
+
+SCENE_320 = freeze(np.full((180, 320, 3), (20, 30, 200), np.uint8))
 
 
 def test_a_scene_of_another_size_is_refused() -> None:
