@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from types import ModuleType
 from typing import Any
 
@@ -23,6 +24,9 @@ class Cuda:
 
     def __init__(self, runtime: Any) -> None:  # noqa: ANN401 - untyped
         self.runtime = runtime
+        self.lock = threading.Lock()
+        """Held while work is queued on the shared stream and waited for, and while a graph is recorded from it: what
+        another thread queued meanwhile would become part of the graph."""
         self._stream: Any = None
         self._users = 0
 

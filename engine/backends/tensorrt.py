@@ -80,6 +80,11 @@ class TensorRtProgram:
 
     def run(self, feed: TensorMap) -> TensorMap:
         """See `Program.run`."""
+        with self._cuda.lock:
+            self._run(feed)
+        return {name: buffer.array.copy() for name, buffer in self._outputs.items()}
+
+    def _run(self, feed: TensorMap) -> None:
         held = self._held
         self._held = {}  # what a failed run has left on the device is not known
         for name, buffer in self._inputs.items():
@@ -95,7 +100,6 @@ class TensorRtProgram:
             self._enqueue()
         self._cuda.call("cudaStreamSynchronize", self._stream)
         self._held = {name: weakref.ref(feed[name]) for name in self._resident}
-        return {name: buffer.array.copy() for name, buffer in self._outputs.items()}
 
     def close(self) -> None:
         """See `Program.close`."""
@@ -147,13 +151,14 @@ class TensorRtProgram:
         if capturable is not None and not capturable(int(self._stream)):
             return False
         mode = self._cuda.runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
-        self._cuda.call("cudaStreamBeginCapture", self._stream, mode)
         failure: InferenceError | None = None
-        try:
-            self._enqueue()
-        except InferenceError as error:
-            failure = error
-        status, graph = self._cuda.runtime.cudaStreamEndCapture(self._stream)
+        with self._cuda.lock:
+            self._cuda.call("cudaStreamBeginCapture", self._stream, mode)
+            try:
+                self._enqueue()
+            except InferenceError as error:
+                failure = error
+            status, graph = self._cuda.runtime.cudaStreamEndCapture(self._stream)
         if failure is not None or int(status) != 0:
             _LOGGER.info("runs without a CUDA graph: %s", failure or self._cuda.explain(status))
             if int(status) == 0:

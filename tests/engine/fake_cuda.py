@@ -98,13 +98,17 @@ class FakeRuntime:
 
     def cudaStreamEndCapture(self, _: int) -> tuple[Any, ...]:
         work, self.captured = self.captured, None
-        result = self._done("cudaStreamEndCapture", 5)
-        self.graphs[5] = work or []
-        return result
+        handle = self._new_graph(work or [])
+        return self._done("cudaStreamEndCapture", handle)
+
+    def _new_graph(self, work: list[Callable[[], None]]) -> int:
+        handle = len(self.graphs) + 5
+        self.graphs[handle] = work
+        return handle
 
     def cudaGraphInstantiate(self, graph: int, _flags: int) -> tuple[Any, ...]:
-        self.graphs[6] = self.graphs[graph]
-        return self._done("cudaGraphInstantiate", 6)
+        handle = self._new_graph(self.graphs[graph])
+        return self._done("cudaGraphInstantiate", handle)
 
     def cudaGraphLaunch(self, graph: int, _stream: int) -> tuple[Any, ...]:
         result = self._done("cudaGraphLaunch")
@@ -206,6 +210,23 @@ class FakeSum(FakeEngine):
         return True
 
 
+class FakePicture(FakeEngine):
+    """255 less the input, both of bytes."""
+
+    def get_tensor_dtype(self, _: str) -> str:
+        return "uint8"
+
+    def execute_async_v3(self, _: int) -> bool:
+        count = int(np.prod(self.shape))
+
+        def compute() -> None:
+            x, y = ((ctypes.c_uint8 * count).from_address(self.addresses[name]) for name in ("x", "y"))
+            y[:] = [255 - value for value in x]
+
+        self.runtime.add(compute)
+        return True
+
+
 class Severity(IntEnum):
     INTERNAL_ERROR = 0
     ERROR = 1
@@ -235,6 +256,7 @@ def fake_trt(engine_of: Callable[[bytes], FakeEngine | None]) -> SimpleNamespace
             return engine
 
     return SimpleNamespace(
-        __name__="tensorrt_rtx", __version__="1.2.3", TensorIOMode=Mode, nptype=lambda _: np.float32,
+        __name__="tensorrt_rtx", __version__="1.2.3", TensorIOMode=Mode,
+        nptype={"float": np.float32, "uint8": np.uint8}.__getitem__,
         ILogger=FakeLogger, Runtime=Runtime,
     )  # fmt: skip

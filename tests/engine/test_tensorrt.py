@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import logging
 import re
+import threading
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from engine.cache import EngineCache
 from engine.model_file import ModelFile
 from engine.model_runner import ModelRunner
 from tests.engine import models
-from tests.engine.fake_cuda import FakeEngine, FakeRuntime, FakeSum, fake_trt
+from tests.engine.fake_cuda import FakeEngine, FakePicture, FakeRuntime, FakeSum, fake_trt
 
 F32 = np.ndarray[Any, np.dtype[np.float32]]
 X = np.arange(8, dtype=np.float32).reshape(2, 4)
@@ -111,6 +112,45 @@ def test_a_resident_input_must_exist(runtime: FakeRuntime) -> None:
     with pytest.raises(TensorError, match=r"expected names of inputs, \['b', 'x'\], received \['c'\]"):
         program(runtime, FakeSum(runtime), resident=("c",))
     assert runtime.memory == {}
+
+
+def test_a_model_that_is_loaded_beside_a_running_one_records_nothing_of_it(runtime: FakeRuntime) -> None:
+    cuda = Cuda(runtime)
+    running = program(runtime, cuda=cuda)
+    recording, ended = threading.Event(), threading.Event()
+    answers: list[F32] = []
+
+    class Slow(FakeEngine):
+        def execute_async_v3(self, stream: int) -> bool:
+            if runtime.captured is not None:
+                recording.set()
+                assert not ended.wait(0.2), "it ran while a graph was recorded"
+            return super().execute_async_v3(stream)
+
+    def run() -> None:
+        recording.wait(5)
+        answers.append(running.run({"x": X})["y"])
+        ended.set()
+
+    beside = threading.Thread(target=run)
+    beside.start()
+    second = program(runtime, Slow(runtime), cuda=cuda)
+    beside.join(5)
+    np.testing.assert_array_equal(answers[0], 2 * X)
+    np.testing.assert_array_equal(second.run({"x": X + 3})["y"], 2 * X + 6)
+    running.close()
+    second.close()
+    assert runtime.memory == {}
+
+
+def test_pictures_are_bytes_on_the_device(runtime: FakeRuntime) -> None:
+    running = program(runtime, FakePicture(runtime), resident=())
+    assert [str(tensor) for tensor in (*running.spec.inputs, *running.spec.outputs)] == ["x: uint8 2x4", "y: uint8 2x4"]
+    picture = np.arange(8, dtype=np.uint8).reshape(2, 4)
+    before = runtime.copied
+    np.testing.assert_array_equal(running.run({"x": picture})["y"], 255 - picture)
+    assert runtime.copied == before
+    running.close()
 
 
 def frozen(array: F32) -> F32:
