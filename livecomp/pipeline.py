@@ -141,6 +141,7 @@ class Pipeline:
         """
         before, self._stages = self._stages, changed
         self._predicted = self._steered = None
+        self.has_lost_gpu = self.has_lost_gpu and changed.whole is None
         kept = {id(stage) for stage in _owned(changed)}
         for old in _owned(before):
             if id(old) not in kept:

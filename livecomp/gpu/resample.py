@@ -5,6 +5,8 @@ Each filter acts on rows and columns apart, so what it does to one axis is a mat
 
 from __future__ import annotations
 
+from functools import cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +16,13 @@ from livecomp.correction import F32Array
 __all__ = ["area_matrix", "box_matrix", "cell_indices", "nearest_indices", "shrink_plan"]
 
 
+@cache
 def nearest_indices(length: int, wanted: int) -> NDArray[np.int64]:
     """Which pixels of a row of `length` INTER_NEAREST takes for one of `wanted` pixels: (wanted,) int64."""
     row = np.arange(length, dtype=np.float32)[None]
-    return np.asarray(cv2.resize(row, (wanted, 1), interpolation=cv2.INTER_NEAREST)[0], np.int64)
+    indices = np.asarray(cv2.resize(row, (wanted, 1), interpolation=cv2.INTER_NEAREST)[0], np.int64)
+    indices.flags.writeable = False
+    return indices
 
 
 def area_matrix(length: int, wanted: int) -> F32Array:

@@ -254,7 +254,7 @@ class LiveSession:
     def _enter(self, wanted: Config, *, fade_ms: int) -> None:
         """Open what differs from what is in effect, and put it in between two frames."""
         present, built, before = self._in_effect, self._build(wanted), self._pipeline.stages
-        if self._pipeline.has_lost_gpu:
+        if self._pipeline.has_lost_gpu and wanted.compute == present.compute:
             built = replace(built, whole=None)
         changed = {name for name in _STAGES if getattr(wanted, name) != getattr(present, name)}
         stages = before

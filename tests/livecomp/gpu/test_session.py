@@ -135,6 +135,9 @@ def test_a_failing_gpu_shows_no_room_and_the_call_goes_on(error: Exception, capl
             call.session.apply(with_options(call.session.config, composite={"light_wrap": 0.9}))
             assert "open" not in call.wholes[-1].calls
             assert eventually(call.is_showing, 0.5)
+            # until it is asked for again
+            call.session.apply(with_options(call.session.config, compute="gpu"))  # type: ignore[arg-type]
+            assert ran(call.wholes[-1])
 
 
 def _nothing(frame: Frame) -> None:
