@@ -13,7 +13,8 @@ from engine import EngineError
 from engine.machine import cpu_features, cpu_name
 from livecomp.capture.devices import CameraInfo, list_cameras
 from livecomp.compiled import cache_folder
-from livecomp.errors import LiveCompError
+from livecomp.errors import DependencyError, LiveCompError
+from livecomp.gpu.choice import find_backend
 from livecomp.models import list_models, model_path
 from livecomp.output.loopback import VirtualCameraInfo, list_virtual_cameras
 
@@ -133,11 +134,20 @@ def _device_advice(cameras: list[CameraInfo], virtual_cameras: list[VirtualCamer
     return advice
 
 
+def _where_frames_are_processed() -> str:
+    """What compute = "auto" comes to here."""
+    try:
+        return f"on the GPU, by {find_backend()}"
+    except DependencyError as error:
+        return f"on the CPU: {str(error).partition('; expected')[0]}"
+
+
 def _system() -> dict[str, str]:
     facts = {
         "system": platform.platform(),
         "python": platform.python_version(),
         "processor": f"{cpu_name()}, {' '.join(cpu_features())}",
+        "frames": _where_frames_are_processed(),
     }
     for package in _PACKAGES:
         try:

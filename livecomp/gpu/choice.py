@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from engine import BACKENDS, BackendError, ModelFile, Runner, open_runner
 from engine.machine import gpu_fingerprint
@@ -21,6 +22,9 @@ GPU_BACKENDS = ("tensorrt", "tensorrt_rtx", "onnxruntime_cuda")
 IN_GRAPH = "live"
 """The harmonizer whose network is part of the graph; others look at what the graph gives back."""
 
+_OF_WINDOWS = Path("/dev/dxg")
+"""The GPU of a Windows machine, in its Linux; there is no folder of the driver there."""
+
 _REFERENCE = "onnxruntime"
 _HALF = ("tensorrt", "tensorrt_rtx")
 _RESIDENT = ("background",)
@@ -32,7 +36,7 @@ def find_backend() -> str:
     Raises:
         DependencyError: There is none; says of each why, and what to install.
     """
-    if sys.platform == "linux" and not gpu_fingerprint():
+    if sys.platform == "linux" and not gpu_fingerprint() and not _OF_WINDOWS.exists():
         raise DependencyError(
             "there is no NVIDIA GPU with its driver here: /proc/driver/nvidia is missing; expected a GPU for "
             "--compute gpu. Install the NVIDIA driver, and then pip install 'livecomp[tensorrt]' or "

@@ -18,6 +18,7 @@ def test_it_ranks_engines_for_each_network_and_gives_reasons() -> None:
     for backend in report.engines:
         assert bool(backend.found) != bool(backend.reason)
     assert report.system["numpy"]
+    assert report.system["frames"].startswith(("on the CPU: ", "on the GPU, by "))
 
 
 def test_a_damaged_network_is_named_with_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

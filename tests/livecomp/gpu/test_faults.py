@@ -152,6 +152,27 @@ def test_a_runner_that_goes_wrong_shows_nothing(
     whole.close()
 
 
+def test_somebody_who_comes_close_to_the_lens_may_fill_the_picture() -> None:
+    share = [0.5, 0.8, 1.0]
+
+    def approach(_: TensorMap, outputs: TensorMap) -> TensorMap:
+        matte = np.zeros_like(outputs["matte"])
+        matte[:, : int(matte.shape[1] * share.pop(0))] = 1
+        return outputs | {"matte": matte}
+
+    def make(model: ModelFile) -> FaultyRunner:
+        runner = FaultyRunner(cpu_runner(model), approach)
+        runner.active = True
+        return runner
+
+    whole = whole_frame(WholeOptions(clear=False), make_runner=make)
+    whole.open()
+    for frame in demo_frames(SIZE_WH, 3):
+        assert whole.run(frame, SCENE, Correction.identity()).composite.kind == "composite"
+    assert share == []
+    whole.close()
+
+
 @pytest.mark.parametrize("size_wh", [(320, 180), (200, 202), (641, 359)])
 @pytest.mark.parametrize("options", [WholeOptions(), WholeOptions("landscape", refine=False, clear=False)])
 def test_a_machine_that_computes_as_the_cpu_does_is_trusted(size_wh: tuple[int, int], options: WholeOptions) -> None:

@@ -225,6 +225,7 @@ def test_what_no_gpu_can_do_is_refused_or_left_to_the_cpu(options: dict[str, obj
 
 def test_without_a_gpu_everything_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "gpu_fingerprint", lambda: "")
+    monkeypatch.setattr(choice, "_OF_WINDOWS", Path("/nonexistent"))
     monkeypatch.setattr(choice.sys, "platform", "linux")
     assert Config().build().whole is None
     assert Config.from_options(ON_CPU).build().whole is None
@@ -233,8 +234,12 @@ def test_without_a_gpu_everything_is_as_before(monkeypatch: pytest.MonkeyPatch) 
         Pipeline(stages).open()
 
 
-def test_a_gpu_without_packages_says_what_to_install_for_each_backend(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "gpu_fingerprint", lambda: "NVIDIA RTX 4070")
+@pytest.mark.parametrize(("driver", "of_windows"), [("NVIDIA RTX 4070", "/nonexistent"), ("", "/")])
+def test_a_gpu_without_packages_says_what_to_install_for_each_backend(
+    driver: str, of_windows: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "gpu_fingerprint", lambda: driver)
+    monkeypatch.setattr(choice, "_OF_WINDOWS", Path(of_windows))
     monkeypatch.setattr(choice, "BACKENDS", {name: replace(choice.BACKENDS[name], probe=_absent) for name in BACKENDS})
     with pytest.raises(DependencyError) as caught:
         choice.find_backend()
