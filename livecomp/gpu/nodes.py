@@ -57,7 +57,7 @@ class Nodes:
 
     def constant(self, value: float | NDArray[Any]) -> str:
         """The name of a constant; equal ones are kept once."""
-        array = np.asarray(value, np.float32) if isinstance(value, float | int) else np.ascontiguousarray(value)
+        array = np.asarray(value, np.float32) if isinstance(value, float | int) else np.asarray(value, order="C")
         key = (str(array.dtype), array.shape, array.tobytes())
         if key not in self._known:
             name = self._known[key] = f"c{len(self._known)}"

@@ -37,7 +37,7 @@ def test_networks_that_cannot_be_embedded_are_refused() -> None:
 
     old = onnx.load_from_string(known["general"])
     old.opset_import[0].version = 11
-    with pytest.raises(ModelError, match="expected ai.onnx 17 to 18"):
+    with pytest.raises(ModelError, match=r"expected ai\.onnx 17 to 18"):
         build_graph(GraphSpec((96, 64), "general"), {"general": old.SerializeToString()})
 
 
