@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine import EngineError, ModelFile, Runner, TensorMap
+from engine import ModelFile, Runner, TensorMap
 from livecomp.composite.reference import check_background
 from livecomp.correction import CURVE_NODES, GAIN_SIZE, Correction, F32Array
 from livecomp.errors import LiveCompError, MatteError, ModelError
@@ -124,7 +124,7 @@ class WholeFrame:
         runner = self._make_runner(ModelFile.of(build_graph(spec, self._networks), name))
         try:
             runner.open()
-        except EngineError as error:
+        except Exception as error:  # the boundary to foreign code: a driver may fail in ways of its own
             raise ModelError(f"the graph for whole frames cannot be loaded: {error}") from error
         self._runner, self._spec, self.backend = runner, spec, runner.name
         if self._prove:

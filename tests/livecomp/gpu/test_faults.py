@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import cv2
@@ -220,6 +221,19 @@ def test_a_machine_that_computes_something_else_is_not_trusted(
 
 
 SCENE_320 = freeze(np.full((180, 320, 3), (20, 30, 200), np.uint8))
+
+
+@pytest.mark.parametrize("error", [InferenceError("out of memory (error 2)"), RuntimeError("nvrtc is missing")])
+def test_a_graph_that_cannot_be_loaded_is_one_typed_error(error: Exception) -> None:
+    class Unloadable(FaultyRunner):
+        def open(self) -> None:
+            raise error
+
+    whole = whole_frame(make_runner=lambda model: Unloadable(cpu_runner(model), crash))
+    whole.open()
+    with pytest.raises(ModelError, match=f"cannot be loaded: {re.escape(str(error))}"):
+        whole.prepare(SIZE_WH)
+    whole.close()
 
 
 def test_a_scene_of_another_size_is_refused() -> None:
