@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from livecomp.config import Config
 
-__all__ = ["STEPS", "Governor", "Step"]
+__all__ = ["GPU_STEPS", "STEPS", "Governor", "Step"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,13 @@ STEPS: tuple[Step, ...] = (
 )
 """From all to least. The steps that touch the matte apply to the network models only, see `Governor`."""
 
+GPU_STEPS: tuple[Step, ...] = (
+    Step("full"),
+    Step("fewer predictions", harmonize_times=3),
+    Step("half the frames", harmonize_times=2, frame_share=0.5),
+)
+"""For whole frames on a GPU: any other change would have something built, on a GPU that is late already."""
+
 _PATIENCE_NS = 2_000_000_000
 _RECOVERY_NS = 10_000_000_000
 _LONGEST_RECOVERY_NS = 160_000_000_000
@@ -91,6 +98,11 @@ class Governor:
         self._late = False
         self._recovery_ns = _RECOVERY_NS
         self._climbed_ns: int | None = None
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All of them, from full cost to least."""
+        return self._steps
 
     @property
     def step(self) -> Step:

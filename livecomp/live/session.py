@@ -27,7 +27,7 @@ from livecomp.errors import ConfigError, LiveCompError
 from livecomp.frame import Composite, Frame
 from livecomp.live import Action, LiveStatus
 from livecomp.live.capturer import Capturer
-from livecomp.live.governor import Governor
+from livecomp.live.governor import GPU_STEPS, STEPS, Governor
 from livecomp.live.mailbox import Mailbox
 from livecomp.live.presenter import Presenter
 from livecomp.live.tolerant import Scene, TolerantHarmonizer
@@ -226,11 +226,23 @@ class LiveSession:
         """Follow the viewers and keep frames in time."""
         while not self._stopping.wait(_STEER_S):
             self._wake_or_sleep()
+            self._fit_governor()
             live = self._config.live
             if not live.adapt or self._state() != "live":
                 continue
             recent = self._presenter.recent()
             if recent.fps and self._governor.update(time.monotonic_ns(), recent.p95_ms, live.budget_ms):
+                self._take_step()
+
+    def _fit_governor(self) -> None:
+        """Have the steps that suit what processes frames now, which may have changed."""
+        steps = STEPS if self._pipeline.stages.whole is None else GPU_STEPS
+        if self._governor.steps == steps:
+            return
+        with self._lock:
+            was_full = self._governor.step == self._governor.steps[0]
+            self._governor = Governor(steps)
+            if not was_full:
                 self._take_step()
 
     def _take_step(self) -> None:

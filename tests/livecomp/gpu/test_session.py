@@ -98,6 +98,22 @@ def test_to_the_cpu_and_back() -> None:
         assert ran(call.wholes[-1])
 
 
+def test_a_gpu_that_is_late_has_nothing_built() -> None:
+    def late(frame: Frame) -> None:
+        time.sleep(0.015)
+
+    with running(live_config(adapt=True, budget_ms=5), call_type=GpuCall) as call:
+        whole = call.wholes[0]  # type: ignore[attr-defined]
+        whole.fault = late
+        assert eventually(lambda: call.status().step == "fewer predictions", 6.0)
+        assert eventually(lambda: call.status().step == "half the frames", 6.0)
+        assert [other.calls for other in call.wholes[1:] if other.calls] == []  # type: ignore[attr-defined]
+        assert ran(whole)
+        # on the CPU the steps are those of the CPU, from the top
+        call.session.apply(with_options(call.session.config, compute="cpu"))  # type: ignore[arg-type]
+        assert eventually(lambda: call.status().step == "full")
+
+
 def test_what_cannot_be_had_changes_nothing() -> None:
     class Failing(GpuCall):
         def build(self, config: Config) -> Stages:

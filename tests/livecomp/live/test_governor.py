@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from livecomp.config import Config
-from livecomp.live.governor import STEPS, Governor
+from livecomp.live.governor import GPU_STEPS, STEPS, Governor
 
 BUDGET_MS = 50.0
 SECOND = 1_000_000_000
@@ -65,6 +65,14 @@ def test_steps_only_lower_the_cost() -> None:
     assert [c.live.harmonize_every for c in limited] == [3, 9, 9, 9, 9, 6]
     assert limited[-1].live.fps == config.live.fps / 2
     assert not limited[-1].segment.refine
+
+
+def test_steps_on_a_gpu_change_nothing_that_is_built() -> None:
+    full = Config()
+    for step in GPU_STEPS:
+        limited = step.limit(full)
+        assert limited.model_copy(update={"live": full.live}) == full
+    assert [step.limit(full).live.harmonize_every for step in GPU_STEPS] == [3, 9, 6]
 
 
 def test_a_green_screen_keeps_its_matte() -> None:
