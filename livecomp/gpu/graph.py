@@ -26,13 +26,20 @@ from livecomp.gpu.nodes import Nodes
 from livecomp.gpu.resample import area_matrix, nearest_indices
 from livecomp.harmonizers.lowres import fine_size
 
-__all__ = ["LEAST_SIDE", "THIN", "GraphSpec", "add_pixels", "add_planes", "build_graph"]
+__all__ = ["LEAST_SIDE", "THIN", "GraphSpec", "add_pixels", "add_planes", "build_graph", "output_shapes"]
 
 THIN = 64
 """Side of the thinned-out alpha, as `livecomp.smooth.motion` samples it."""
 
 LEAST_SIDE = 64
 """Sides of frames in pixels, at least."""
+
+
+_PREDICTED: dict[str, tuple[int, ...]] = {
+    "raw_matrix": (3, 3),
+    "raw_curves": (3, CURVE_NODES),
+    "raw_log_gain": (GAIN_SIZE, GAIN_SIZE),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +117,25 @@ def build_graph(spec: GraphSpec, networks: dict[str, bytes]) -> bytes:
     return nodes.model(f"livecomp {width}x{height} {spec.matte_model}")
 
 
+def output_shapes(spec: GraphSpec, *, predicts: bool) -> dict[str, tuple[int, ...]]:
+    """Shapes of all outputs, by name; `predicts` says whether the harmonizing network is in the graph."""
+    width, height = spec.size_wh
+    small_width, small_height = matte_size(spec.matte_model)
+    shapes: dict[str, tuple[int, ...]] = {
+        "composite": (height, width, 3),
+        "matte": (small_height, small_width),
+        "steadied": (small_height, small_width),
+        "thin_alpha": (THIN, THIN),
+        "seen": (3, spec.seen_size, spec.seen_size),
+        "seen_alpha": (spec.seen_size, spec.seen_size),
+    }
+    if spec.plain:
+        shapes["plain"] = (height, width, 3)
+    if predicts:
+        shapes |= _PREDICTED
+    return shapes
+
+
 def add_planes(nodes: Nodes, pixels: str, size_wh: tuple[int, int]) -> str:
     """(H, W, 3) uint8 -> (1, 3, H, W) float32, 0..255."""
     planes = nodes.op("Transpose", nodes.as_float(pixels), perm=[2, 0, 1])
@@ -145,6 +171,5 @@ def _add_prediction(nodes: Nodes, pictures: Pictures, size: int, network: bytes 
         return
     feed = {"composite": nodes.mul(seen, 1 / 255), "mask": nodes.mul(seen_alpha, 1 / 255)}
     said = nodes.embedded(network, "live", feed)
-    shapes = {"matrix": (3, 3), "curves": (3, CURVE_NODES), "log_gain": (GAIN_SIZE, GAIN_SIZE)}
-    for name, shape in shapes.items():
-        nodes.output(f"raw_{name}", nodes.reshape(said[name], *shape), np.float32, shape)
+    for name, shape in _PREDICTED.items():
+        nodes.output(name, nodes.reshape(said[name.removeprefix("raw_")], *shape), np.float32, shape)

@@ -10,10 +10,10 @@ import numpy as np
 
 from engine import ModelFile, Runner, TensorMap
 from livecomp.composite.reference import check_background
-from livecomp.correction import CURVE_NODES, GAIN_SIZE, Correction, F32Array
+from livecomp.correction import Correction, F32Array
 from livecomp.errors import LiveCompError, MatteError, ModelError
 from livecomp.frame import Composite, Frame, U8Array, freeze
-from livecomp.gpu.graph import LEAST_SIDE, THIN, GraphSpec, build_graph
+from livecomp.gpu.graph import LEAST_SIDE, GraphSpec, build_graph, output_shapes
 from livecomp.gpu.matte import matte_size
 from livecomp.gpu.options import WholeOptions
 from livecomp.gpu.proof import check_composite, check_prediction, make_example
@@ -271,25 +271,8 @@ class WholeFrame:
             outputs = self._runner.infer(self._feed)
         except Exception as error:  # the boundary to foreign code: whatever it raises, nothing of this frame is shown
             raise ModelError(f"a whole frame failed on {self.backend}: {error}") from error
-        check_shapes(outputs, self._shapes(self._spec))
+        check_shapes(outputs, output_shapes(self._spec, predicts=self._harmonizer is None))
         return outputs
-
-    def _shapes(self, spec: GraphSpec) -> dict[str, tuple[int, ...]]:
-        width, height = spec.size_wh
-        small_width, small_height = matte_size(spec.matte_model)
-        shapes: dict[str, tuple[int, ...]] = {
-            "composite": (height, width, 3),
-            "matte": (small_height, small_width),
-            "steadied": (small_height, small_width),
-            "thin_alpha": (THIN, THIN),
-            "seen": (3, spec.seen_size, spec.seen_size),
-            "seen_alpha": (spec.seen_size, spec.seen_size),
-        }
-        if spec.plain:
-            shapes["plain"] = (height, width, 3)
-        if self._harmonizer is None:
-            shapes |= {"raw_matrix": (3, 3), "raw_curves": (3, CURVE_NODES), "raw_log_gain": (GAIN_SIZE, GAIN_SIZE)}
-        return shapes
 
     def _judged(self, outputs: TensorMap, frame: Frame, scene: U8Array) -> Shown:
         pictures: dict[str, U8Array] = {name: outputs[name] for name in ("composite", "plain") if name in outputs}

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
-from engine import ModelFile
+from engine import ModelFile, Runner
 from livecomp.errors import ModelError
-from livecomp.gpu.graph import GraphSpec, build_graph
+from livecomp.gpu.graph import GraphSpec, build_graph, output_shapes
 from livecomp.gpu.nodes import Nodes
 from tests.livecomp.gpu.graphs import cpu_runner, networks
 
@@ -24,7 +26,18 @@ def test_what_the_options_leave_out_is_not_there() -> None:
     with cpu_runner(ModelFile.of(build_graph(GraphSpec((96, 64), clear=False), mattes_only), "frame.onnx")) as runner:
         assert "sure_above" not in {tensor.name for tensor in runner.spec.inputs}
         assert not {tensor.name for tensor in runner.spec.outputs} & {"raw_matrix", "plain"}
+        assert dict(shapes(runner)) == output_shapes(GraphSpec((96, 64), clear=False), predicts=False)
         assert {str(tensor) for tensor in runner.spec.inputs} >= {"frame: uint8 64x96x3", "past: float32 256x256"}
+
+
+def shapes(runner: Runner) -> Iterator[tuple[str, tuple[int | None, ...]]]:
+    return ((tensor.name, tensor.shape) for tensor in runner.spec.outputs)
+
+
+def test_all_outputs_are_as_they_are_said_to_be() -> None:
+    spec = GraphSpec((96, 64), "landscape", plain=True)
+    with cpu_runner(ModelFile.of(build_graph(spec, networks()), "frame.onnx")) as runner:
+        assert dict(shapes(runner)) == output_shapes(spec, predicts=True)
 
 
 def test_networks_that_cannot_be_embedded_are_refused() -> None:
