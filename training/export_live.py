@@ -27,7 +27,7 @@ from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, lo
 from training.correction import CURVE_NODES, GAIN_SIZE
 from training.models.live import LiveNet, LiveSpec
 
-__all__ = ["ExportError", "LiveExport", "export_live", "halved", "load_live", "rounded", "save_weights"]
+__all__ = ["ExportError", "LiveExport", "blend", "export_live", "halved", "load_live", "rounded", "save_weights"]
 
 F32 = NDArray[np.float32]
 
@@ -211,16 +211,43 @@ def export_live(network: LiveNet, path: Path, size: int = 64, meta: dict[str, st
     return worst
 
 
+def blend(network: nn.Module, other: nn.Module, share: float) -> None:
+    """Move the weights of `network` towards those of `other`, which one of them was trained on from.
+
+    The mean of weights from one line of training is often better than each (Wortsman et al., Model soups, ICML 2022).
+
+    Args:
+        network: Changed.
+        other: Of the same sizes.
+        share: How far, 0..1.
+
+    Raises:
+        CheckpointError: The two have different weights.
+    """
+    mine, theirs = network.state_dict(), other.state_dict()
+    if {k: v.shape for k, v in mine.items()} != {k: v.shape for k, v in theirs.items()}:
+        raise CheckpointError("the checkpoints to blend have different weights; expected two of one configuration")
+    network.load_state_dict({k: torch.lerp(v.float(), theirs[k].float(), share).to(v.dtype) for k, v in mine.items()})
+
+
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns 0, or 3 when the checkpoint cannot be used or the file is wrong."""
     parser = argparse.ArgumentParser(prog="python -m training.export_live", description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--weights", type=Path, help="also write the weights here, as .safetensors to train on from")
+    parser.add_argument(
+        "--blend", type=Path, help="mix in the weights of this checkpoint, of the same line of training"
+    )
+    parser.add_argument("--share", type=float, default=0.1, help="weight of that one, 0..1")
     parser.add_argument("--size", type=int, default=64, help="side of the input, pixels")
     options = parser.parse_args(argv)
+    if not 0 <= options.share <= 1:
+        parser.error(f"--share: expected 0..1, received {options.share}")
     try:
         network, meta = load_live(options.checkpoint)
+        if options.blend is not None:
+            blend(network, load_live(options.blend)[0], options.share)
         worst = export_live(network, options.out, options.size, {"samples": str(meta.get("samples", "unknown"))})
         if options.weights is not None:
             save_weights(network, options.weights, meta)

@@ -58,8 +58,8 @@ class ModelInfo:
 MODELS: dict[str, ModelSpec] = {
     "live": ModelSpec(
         file="live.onnx",
-        sha256="7e2208a4ae404abc059fe522f41196c9206d26ffae7c7ceb13c44d49418b0f1e",
-        size=9992247,
+        sha256="48804844d0de9eb251fd31c5ee7614aca988b664e72a18e60e2e00ee954979a3",
+        size=9992249,
         purpose="makes the person look as if they were in the scene; the default",
         licence="MIT",
         origin="trained by the LiveComp developers; how, on what and how well: live.md beside it",

@@ -15,8 +15,8 @@ from torch import nn
 from training import evaluate, export_live
 from training.checkpoint import Checkpoint, CheckpointError, save_checkpoint
 from training.config import load_config
-from training.export_live import ExportError, LiveExport, load_live, main, rounded
-from training.models.live import LiveNet
+from training.export_live import ExportError, LiveExport, blend, load_live, main, rounded
+from training.models.live import LiveNet, LiveSpec
 from training.train import train
 
 pytestmark = [
@@ -83,6 +83,22 @@ def test_the_weights_can_be_trained_on_from(checkpoint: Path, tmp_path: Path) ->
     assert (tmp_path / "weights.safetensors").stat().st_size < 0.55 * checkpoint.stat().st_size
     for mine, theirs in zip(rounded(network).state_dict().values(), again.state_dict().values(), strict=True):
         torch.testing.assert_close(mine, theirs, atol=0, rtol=0)
+
+
+def test_two_checkpoints_are_blended(checkpoint: Path, tmp_path: Path) -> None:
+    network, _ = load_live(checkpoint)
+    other = LiveNet()
+    save_checkpoint(tmp_path / "b.safetensors", Checkpoint({"ema": other.state_dict()}, {"model": "live"}))
+    arguments = [str(checkpoint), str(tmp_path / "live.onnx"), "--weights", str(tmp_path / "w.safetensors")]
+    assert main([*arguments, "--blend", str(tmp_path / "b.safetensors"), "--share", "0.25"]) == 0
+    blended, _ = load_live(tmp_path / "w.safetensors")
+    expected = 0.75 * network.to_matrix.weight + 0.25 * other.to_matrix.weight
+    torch.testing.assert_close(blended.to_matrix.weight, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_checkpoints_of_different_sizes_are_not_blended() -> None:
+    with pytest.raises(CheckpointError, match="different weights"):
+        blend(LiveNet(), LiveNet(LiveSpec(trunk=320)), 0.1)
 
 
 def test_a_file_that_computes_something_else_is_not_left_behind(
