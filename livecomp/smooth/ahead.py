@@ -66,7 +66,7 @@ class LookAheadSmoother:
     """
 
     def __init__(
-        self, *, spread_s: float = 1.0, reach_s: float = 2.5, lasting_s: float = 0.4, alike: float = 0.05
+        self, *, spread_s: float = 1.0, reach_s: float = 2.5, lasting_s: float = 0.4, alike: float = 0.04
     ) -> None:
         self._spread_s = spread_s
         self._reach_s = reach_s

@@ -46,7 +46,7 @@ class SteadySmoother:
         rest_s: Time constant at rest, in seconds.
         follow_s: Time constant after a real change, in seconds.
         gate: Change of mid tones that needs a proof, in parts of full scale, see `vector.distance`. Measured:
-            predictions for a sitting person stay within 0.02 of their mean, a lamp changes them by 0.037 to 0.08.
+            predictions for a sitting person stay within 0.02 of their mean, a lamp changes them by 0.03 to 0.08.
         patience_s: How long a change must last to be believed, in seconds.
         distrust_s: Likewise, when it looks like something that passes before the camera.
         open_s: How long changes are followed fast after one was believed, in seconds.
@@ -59,7 +59,7 @@ class SteadySmoother:
         *,
         rest_s: float = 1.2,
         follow_s: float = 0.06,
-        gate: float = 0.03,
+        gate: float = 0.025,
         patience_s: float = 0.1,
         distrust_s: float = 0.8,
         open_s: float = 0.3,
