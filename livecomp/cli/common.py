@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import logging
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -141,37 +138,6 @@ class _Rate(ProgressColumn):
 def show_progress(label: str) -> Iterator[Callable[[int, int | None], None]]:
     """A bar with rate and time left on a terminal, nothing when the output is piped."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    disabled = not stderr.is_terminal
-    with _interrupted() as interrupted, Progress(*columns, console=stderr, disable=disabled, transient=True) as bar:
+    with Progress(*columns, console=stderr, disable=not stderr.is_terminal, transient=True) as bar:
         task = bar.add_task(label, total=None)
-
-        def update(done: int, total: int | None) -> None:
-            if interrupted.is_set():
-                raise KeyboardInterrupt
-            bar.update(task, completed=done, total=total)
-
-        yield update
-
-
-@contextmanager
-def _interrupted() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets, beside its usual effect.
-
-    The usual effect alone can be lost: KeyboardInterrupt is raised wherever the main thread happens to be, and C code
-    that asks whether an object has an attribute discards whatever is raised meanwhile.
-    """
-    pressed = threading.Event()
-    before = signal.getsignal(signal.SIGINT)
-    if not callable(before) or threading.current_thread() is not threading.main_thread():
-        yield pressed
-        return
-
-    def on_interrupt(number: int, frame: FrameType | None) -> None:
-        pressed.set()
-        before(number, frame)
-
-    signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -131,8 +131,9 @@ def test_a_virtual_camera_that_is_busy_or_has_gone(fake_v4l2: Path, tmp_path: Pa
         try:
             pyvirtualcam.Camera(64, 48, 30, device="/dev/video10")
         except RuntimeError as error:
-            print(error, flush=True)
+            print(error)
         device = os.open("/dev/video10", os.O_RDWR)
+        print("open", flush=True)
         input()
         try:
             os.write(device, b"0")
@@ -141,6 +142,7 @@ def test_a_virtual_camera_that_is_busy_or_has_gone(fake_v4l2: Path, tmp_path: Pa
     """
     with Program(environment(fake_v4l2, {"/dev/video10": output}), script) as program:
         assert "/dev/video10" in program.line()
+        assert program.line() == "open"
         output.state = LoopbackState.REMOVED
         program.go_on()
         assert program.line() == "19"
