@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import sys
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import engine
@@ -17,20 +16,9 @@ from livecomp.errors import DependencyError, LiveCompError
 from livecomp.gpu.choice import find_backend
 from livecomp.models import list_models, model_path
 from livecomp.output.loopback import VirtualCameraInfo, list_virtual_cameras
+from livecomp.packages import package_versions
 
 __all__ = ["EngineReport", "NetworkReport", "Report", "examine"]
-
-_PACKAGES = (
-    "av",
-    "numba",
-    "numpy",
-    "onnxruntime",
-    "opencv-python-headless",
-    "openvino",
-    "pyvirtualcam",
-    "tensorrt",
-    "tensorrt-rtx-cu13",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +137,5 @@ def _system() -> dict[str, str]:
         "processor": f"{cpu_name()}, {' '.join(cpu_features())}",
         "frames": _where_frames_are_processed(),
     }
-    for package in _PACKAGES:
-        try:
-            facts[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
+    facts |= package_versions()
     return facts

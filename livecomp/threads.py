@@ -37,7 +37,7 @@ def bound_arenas(count: int = 2) -> bool:
     """Let the threads of this process share a few heaps, for as long as it runs; to be called before there are threads.
 
     glibc gives each new thread a heap of its own, up to eight per core, and each keeps the pictures that its thread
-    once decoded: a call grew by 32 MB in the first minutes, and by 0.3 MB with two heaps.
+    once decoded: a call grew by 32 MB in its first four minutes, with two heaps by 0.3 MB in five, beside other work.
 
     Args:
         count: How many heaps.

@@ -11,20 +11,9 @@ from importlib import metadata
 from pathlib import Path
 
 from engine.machine import cpu_features, cpu_name, gpu_fingerprint
+from livecomp.packages import package_versions
 
 __all__ = ["facts", "load_average", "machine_slug"]
-
-_PACKAGES = (
-    "av",
-    "numba",
-    "numpy",
-    "onnxruntime",
-    "opencv-python-headless",
-    "openvino",
-    "pyvirtualcam",
-    "tensorrt",
-    "tensorrt-rtx-cu13",
-)
 
 
 def facts() -> dict[str, str]:
@@ -41,11 +30,7 @@ def facts() -> dict[str, str]:
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "load": load_average(),
     }
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
+    found |= package_versions()
     return {name: value for name, value in found.items() if value}
 
 

@@ -45,3 +45,14 @@ def test_two_networks_are_trained_and_compared(data_folder: Path, tmp_path: Path
     table = (out / "compare.md").read_text()
     assert table == markdown(rows)
     assert "| live without PFE | 8 |" in table
+
+
+def test_an_unknown_configuration_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--data", str(tmp_path), "--out", str(tmp_path / "runs"), "--config", "nothing"]) == 2
+    assert "nothing: no such configuration" in capsys.readouterr().err
+
+
+def test_a_run_that_fails_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    only = ["--only", "live without gain"]
+    assert main(["--data", str(tmp_path / "missing"), "--out", str(tmp_path / "runs"), "--samples", "8", *only]) == 3
+    assert "live without gain: the run ended with" in capsys.readouterr().err
