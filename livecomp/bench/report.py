@@ -105,6 +105,10 @@ def _cell(stage: StageSummary | None, frames: int) -> str:
     return f"{stage.p50_ms:.2f} / {stage.p95_ms:.2f}{often}"
 
 
+_NO_WORK = ("read", "sink")
+"""In calls: the wait for the camera's next picture, and the age of a picture when it was written."""
+
+
 def draw(folder: Path, report: Report) -> list[Path]:
     """Stage bars, a histogram of frame times, and frame times in order, as PNG.
 
@@ -120,7 +124,7 @@ def draw(folder: Path, report: Report) -> list[Path]:
         raise DependencyError("plots need matplotlib: python -m pip install 'livecomp[plots]'") from error
     folder.mkdir(parents=True, exist_ok=True)
     rows = report.measurements
-    names = list(dict.fromkeys(stage.stage for row in rows for stage in row.stages))
+    names = list(dict.fromkeys(stage.stage for row in rows for stage in row.stages if stage.stage not in _NO_WORK))
     labels = [row.case.name for row in rows]
 
     bars, axes = plt.subplots(figsize=(9, 1.2 + 0.5 * len(rows)), layout="constrained")
@@ -135,7 +139,7 @@ def draw(folder: Path, report: Report) -> list[Path]:
         left += shares
     axes.invert_yaxis()
     axes.set_xlabel("milliseconds of an average frame")
-    axes.legend(ncols=len(names), loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, fontsize=8)
+    axes.legend(ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, fontsize=8)
 
     spread, axes = plt.subplots(figsize=(9, 4), layout="constrained")
     for row in rows:
