@@ -57,6 +57,7 @@ class DataConfig(_Section):
     crops: int = Field(default=5, ge=1, description="crops of each portrait")
     far_crops: int = Field(default=3, ge=0, description="crops with the person small, for other scenes")
     scene_crops: int = Field(default=12, ge=1, description="crops of each scene")
+    neutral: Share = Field(default=0.0, description="share of the scenes' crops whose light is made neutral")
     samples: int = Field(default=384, ge=16, description="foreground pixels of each picture that the loss looks at")
     sharpness: float = Field(
         default=1.45, ge=0, description="factor of RandomAdjustSharpness at this size; 4 at 256 pixels"
@@ -139,7 +140,9 @@ class TrainConfig(_Section):
     """A whole run."""
 
     model: Literal["live", "phnet_40m", "phnet_10m"]
-    live: dict[str, bool | int] = Field(default_factory=dict, description="changes of `training.models.live.LiveSpec`")
+    live: dict[str, bool | int | float] = Field(
+        default_factory=dict, description="changes of `training.models.live.LiveSpec`"
+    )
     data: DataConfig
     optimizer: OptimizerConfig = OptimizerConfig()
     stages: tuple[StageConfig, ...] = Field(min_length=1)

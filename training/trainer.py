@@ -73,7 +73,7 @@ def _recipe(data: DataConfig) -> PairRecipe:
 
 def _crops(data: DataConfig, root: Path, cache: Path, rank: int) -> CropCache:
     """Open the cache; the first process builds it, the others wait for it."""
-    spec = CacheSpec(data.size, data.crops, data.far_crops, data.scene_crops)
+    spec = CacheSpec(data.size, data.crops, data.far_crops, data.scene_crops, neutral=data.neutral)
     files, scenes = list_portraits(root / data.portraits)[: data.limit], scene_files(root, data.scenes)
     scenes = scenes[: data.limit]
     if dist.is_initialized() and rank > 0:
@@ -225,7 +225,7 @@ class Trainer:
             network = torch.compile(network)  # type: ignore[assignment]  # still a module
         if self.world.size == 1:
             return network
-        ablated = bool(self.config.live) or self.dual is not None
+        ablated = any(value is False for value in self.config.live.values()) or self.dual is not None
         return DistributedDataParallel(network, find_unused_parameters=ablated)
 
     def _step(self, forward: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

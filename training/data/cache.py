@@ -19,6 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from training.data.neutral import DARK, DIM, neutralise
+
 __all__ = ["CacheSpec", "CropCache", "PortraitFile", "build_cache", "default_cache_dir", "list_portraits"]
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,7 @@ class CacheSpec:
         far_crops: Crops of each portrait that show the person small, with nothing around: for other scenes only.
         scene_crops: Crops of each background.
         seed: Of the crop places.
+        neutral: Share of the backgrounds' crops whose light is made neutral.
     """
 
     size: int = 64
@@ -59,6 +62,7 @@ class CacheSpec:
     far_crops: int = 3
     scene_crops: int = 12
     seed: int = 0
+    neutral: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -186,14 +190,20 @@ def portrait_crops(portrait: U8, spec: CacheSpec, rng: np.random.Generator) -> U
 
 
 def _scene_crops(rgb: U8, spec: CacheSpec, rng: np.random.Generator) -> U8:
-    crops = [squash(rgb, spec.size)]
+    crops = [_in_some_light(squash(rgb, spec.size), spec, rng)]
     for _ in range(spec.scene_crops - 1):
         crop = _random_crop(rgb, rng, 0.35, 0.6)
         if rng.random() < 0.4:
             blur = float(rng.uniform(0.005, 0.03)) * max(crop.shape[:2])
             crop = np.asarray(cv2.GaussianBlur(crop, (0, 0), blur), np.uint8)
-        crops.append(squash(crop, spec.size))
+        crops.append(_in_some_light(squash(crop, spec.size), spec, rng))
     return np.stack(crops)
+
+
+def _in_some_light(scene: U8, spec: CacheSpec, rng: np.random.Generator) -> U8:
+    if not spec.neutral or rng.random() >= spec.neutral:
+        return scene
+    return neutralise(scene, float(rng.uniform(0.6, 1.0)), float(rng.uniform(DARK, DIM)))
 
 
 def _fingerprint(spec: CacheSpec, portraits: Iterable[PortraitFile], scenes: Iterable[Path]) -> str:

@@ -46,6 +46,7 @@ class LiveSpec:
         patches: Whether statistics by patch are used.
         pfe: Whether the PFE vector gates the bottleneck.
         deep: Whether the features at 1/4 and 1/8 are convolved once more at their size.
+        dropout: Share of the statistics, and of the perceptron's inner values, left out at random while training.
     """
 
     widths: tuple[int, int, int, int] = (32, 96, 128, 256)
@@ -58,6 +59,7 @@ class LiveSpec:
     patches: bool = True
     pfe: bool = True
     deep: bool = True
+    dropout: float = 0.0
 
 
 def _pixel_ramps() -> tuple[Tensor, Tensor]:
@@ -130,16 +132,17 @@ class PatchMix(nn.Module):
 class _Block(nn.Module):
     """A residual perceptron block."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.up = nn.Linear(width, width)
+        self.drop = nn.Dropout(dropout)
         self.down = nn.Linear(width, width)
         nn.init.zeros_(self.down.weight)
         nn.init.zeros_(self.down.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.down(functional.silu(self.up(self.norm(x))))
+        out: Tensor = x + self.down(self.drop(functional.silu(self.up(self.norm(x)))))
         return out
 
 
@@ -185,8 +188,9 @@ class LiveNet(nn.Module):
         statistics = 2 * MOMENTS + 12 + 1 + 2 * 6 * THRESHOLDS + 2 * (spec.pixel_width + w1) + 4 * (w2 + w3 + w4)
         statistics += 2 * (w2 + w3) if spec.patches else 0
         self.scale = nn.BatchNorm1d(statistics, momentum=0.02, affine=False)
+        self.drop = nn.Dropout(spec.dropout)
         self.enter = nn.Linear(statistics, spec.trunk)
-        self.blocks = nn.ModuleList(_Block(spec.trunk) for _ in range(spec.blocks))
+        self.blocks = nn.ModuleList(_Block(spec.trunk, spec.dropout) for _ in range(spec.blocks))
         self.leave = nn.LayerNorm(spec.trunk)
         self.to_matrix = nn.Linear(spec.trunk, 9)
         self.to_curves = nn.Linear(spec.trunk, 3 * (spec.controls + 1))
@@ -217,7 +221,7 @@ class LiveNet(nn.Module):
         """
         statistics, level2, level3 = self._describe(composite, mask)
         # clamped, so that an empty or full mask stays near what was seen in training
-        hidden = self.enter(self.scale(statistics).clamp(-6, 6))
+        hidden = self.enter(self.drop(self.scale(statistics).clamp(-6, 6)))
         for block in self.blocks:
             hidden = block(hidden)
         hidden = functional.silu(self.leave(hidden))

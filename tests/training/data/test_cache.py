@@ -31,6 +31,22 @@ def test_shapes_and_contents(data_folder: Path, tmp_path: Path) -> None:
     assert (far[:, :, -1].max(-1) > 200).all()
 
 
+def test_the_light_of_some_scenes_is_made_neutral(data_folder: Path, tmp_path: Path) -> None:
+    files = list_portraits(data_folder / "portraits" / "train")
+    blue = np.random.default_rng(1).uniform(0.2, 1, (80, 80, 1)) * np.array([220, 120, 60])  # in OpenCV's order
+    cv2.imwrite(str(tmp_path / "blue.png"), blue.astype(np.uint8))
+
+    def spreads(neutral: float) -> np.ndarray:
+        spec = CacheSpec(size=32, crops=1, far_crops=0, scene_crops=40, neutral=neutral)
+        scenes = build_cache(files, [tmp_path / "blue.png"], spec, tmp_path / "cache").scenes
+        return np.ptp(scenes.mean((1, 2)), axis=1)
+
+    untouched, half, every = spreads(0.0), spreads(0.5), spreads(1.0)
+    assert (untouched > 80).all()
+    assert every.max() < untouched.min()
+    assert 8 <= np.count_nonzero(half < untouched.min()) <= 32
+
+
 def test_a_second_opening_decodes_nothing(data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = list_portraits(data_folder / "portraits" / "train")
     first = build_cache(files, [], SPEC, tmp_path / "cache")

@@ -137,6 +137,19 @@ def test_ablations_leave_their_part_out(part: str) -> None:
         assert network.pfe is None
 
 
+def test_dropout_is_for_training_only_and_fits_the_same_weights() -> None:
+    torch.manual_seed(4)
+    plain, dropping = LiveNet(), LiveNet(LiveSpec(dropout=0.2))
+    for head in (plain.to_matrix, plain.to_curves):
+        torch.nn.init.normal_(head.weight, std=0.05)
+    dropping.load_state_dict(plain.state_dict())
+    pictures = inputs(4)
+    assert not torch.equal(dropping(*pictures)[0].matrix, dropping(*pictures)[0].matrix)
+    dropping.load_state_dict(plain.state_dict())  # the running means have moved
+    plain.eval(), dropping.eval()
+    torch.testing.assert_close(dropping(*pictures)[0].curves, plain(*pictures)[0].curves)
+
+
 def test_pixel_statistics_agree_with_torch() -> None:
     rgb, mask = inputs(1, seed=5)
     regions = torch.stack([mask.flatten(), 1 - mask.flatten()])[None]
