@@ -12,6 +12,7 @@ Frames of a live source carry monotonic time, so the age of a picture is known e
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -36,12 +37,15 @@ from livecomp.media.image import read_image
 from livecomp.output import Sink
 from livecomp.pipeline import Pipeline
 from livecomp.stats import StageTimer
+from livecomp.threads import trim_heaps
 
 __all__ = ["LiveSession", "Watch"]
 
 log = logging.getLogger(__name__)
 
 _STEER_S = 0.2
+_SETTLED_S = 2.0
+"""After a change, and the fade that belongs to it, until what it needed has been freed."""
 _FIXED = ("camera", "device", "width", "height", "fps")
 _STAGES = ("segment", "harmonize", "smooth", "composite", "compute")
 """Sections of the configuration that stages are made of, but for the background."""
@@ -110,6 +114,7 @@ class LiveSession:
         self._worker.shortest_ns = _shortest_ns(self._in_effect)
         self._stopping = threading.Event()
         self._steering: threading.Thread | None = None
+        self._trim_s = math.inf
 
     @property
     def config(self) -> Config:
@@ -131,6 +136,7 @@ class LiveSession:
             raise
         self._worker.start()
         self._capturer.start()
+        self._trim_s = time.monotonic() + _SETTLED_S
         self._steering = threading.Thread(target=self._steer, name="livecomp-steer", daemon=True)
         self._steering.start()
 
@@ -227,6 +233,7 @@ class LiveSession:
         while not self._stopping.wait(_STEER_S):
             self._wake_or_sleep()
             self._fit_governor()
+            self._trim()
             live = self._config.live
             if not live.adapt or self._state() != "live":
                 continue
@@ -244,6 +251,17 @@ class LiveSession:
             self._governor = Governor(steps)
             if not was_full:
                 self._take_step()
+
+    def _trim(self) -> None:
+        """Give back what loading and changing have left."""
+        with self._lock:
+            due = time.monotonic() >= self._trim_s
+            if due:
+                self._trim_s = math.inf
+        if due:
+            start = time.monotonic()
+            trim_heaps()
+            log.debug("what changing left behind was given back in %.1f ms", 1000 * (time.monotonic() - start))
 
     def _take_step(self) -> None:
         with self._lock:
@@ -306,6 +324,7 @@ class LiveSession:
 
             self._worker.between_frames(change)
             opened.pop_all()
+        self._trim_s = time.monotonic() + fade_ms / 1000 + _SETTLED_S
 
     def _slate(self, action: Action) -> Composite:
         return replace(self._slates[action], pts_ns=time.monotonic_ns())

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from livecomp.threads import bound_arenas, trim_heaps
+
 _COUNT_HEAPS = """
 import ctypes, sys, tempfile, threading
 from livecomp.threads import bound_arenas
@@ -39,3 +41,32 @@ def _heaps(how: str) -> int:
 def test_threads_share_few_heaps() -> None:
     assert _heaps("unbounded") > 2
     assert _heaps("bounded") <= 2
+
+
+_TRIM = """
+import numpy as np
+from pathlib import Path
+from livecomp.threads import bound_arenas, trim_heaps
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+bound_arenas()
+# small enough to lie in the heap, and the last one keeps it from shrinking by itself
+pictures = [np.ones((100, 1000), np.uint8) for _ in range(400)]
+last, pictures = pictures[-1], None
+before = resident()
+print(trim_heaps(), before - resident())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc gives back on request")
+def test_holes_in_a_heap_are_given_back() -> None:
+    done = subprocess.run([sys.executable, "-c", _TRIM], capture_output=True, text=True, check=True)
+    trimmed, given_back = done.stdout.split()
+    assert trimmed == "True"
+    assert int(given_back) > 30_000_000
+
+
+def test_elsewhere_nothing_is_bound_or_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not bound_arenas()
+    assert not trim_heaps()

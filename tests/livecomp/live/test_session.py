@@ -392,6 +392,26 @@ def test_a_background_fades_in() -> None:
         assert reds == sorted(reds)
 
 
+def test_what_loading_and_changing_left_behind_is_given_back_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    times: list[float] = []
+
+    def trim() -> bool:
+        times.append(time.monotonic())
+        return True
+
+    monkeypatch.setattr("livecomp.live.session.trim_heaps", trim)
+    monkeypatch.setattr("livecomp.live.session._SETTLED_S", 0.3)
+    with running() as call:
+        assert eventually(lambda: len(times) == 1)
+        changed = time.monotonic()
+        call.session.apply(_with(call.session.config, "background", source=OTHER))
+        call.session.apply(_with(call.session.config, "background", source="#0000c0"))
+        assert eventually(lambda: len(times) == 2)
+        assert times[1] - changed >= 0.3
+        time.sleep(0.6)
+        assert len(times) == 2
+
+
 @pytest.mark.parametrize(
     ("section", "values", "error"),
     [
