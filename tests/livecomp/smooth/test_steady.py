@@ -80,6 +80,16 @@ def test_a_lamp_that_is_switched_on_is_followed_within_600_ms_without_overshoot(
     assert min(outputs[reached:]) >= 1 + 0.85 * 0.3
 
 
+@pytest.mark.parametrize(("noise", "quick"), [(0.001, True), (0.03, False)])
+def test_a_small_change_is_followed_fast_only_where_predictions_are_quiet(noise: float, quick: bool) -> None:
+    rng = np.random.default_rng(2)
+    change = 0.08  # the middle greys change by 0.023
+    raw = [1.0 + rng.normal(0, noise) for _ in range(120)] + [1.0 + change + rng.normal(0, noise) for _ in range(60)]
+    outputs = run(SteadySmoother(), [level(value) for value in raw])
+    after = np.array(outputs[120 + round(0.6e9 / FRAME_NS) :])
+    assert bool((after > 1 + 0.75 * change).all()) == quick
+
+
 def test_a_spike_of_one_frame_changes_nothing() -> None:
     smoother, calm = SteadySmoother(), SteadySmoother()
     usual = [level(1.0) for _ in range(90)]
