@@ -34,11 +34,11 @@ class SteadySmoother:
     """A slow low-pass behind a gate.
 
     A prediction that lies close to the present correction is followed slowly, with the time constant `rest_s`. One that
-    lies farther away than the last ones, by more than the noise, is suspected of being an accident, such as a hand before
-    the lens, and is not followed at all, until those after it have stayed away for `patience_s` and agree with one another: then the light has
-    changed, and for `open_s` every prediction is followed with the short time constant `follow_s`. Where the matte's
-    area has changed too, something passes before the camera, and they have to last for `distrust_s`. Suspects that
-    never agree become a target after that time as well, but a slow one.
+    lies farther away than the noise of the last ones explains is suspected of being an accident, such as a hand before
+    the lens, and is not followed at all, until those after it have stayed away for `patience_s` and agree with one
+    another: then the light has changed, and for `open_s` every prediction is followed with the short time constant
+    `follow_s`. Where the matte's area has changed too, something passes before the camera, and they have to last for
+    `distrust_s`. Suspects that never agree become a target after that time as well, but a slow one.
 
     Shading is carried along with the person (`MatteMotion`). With nobody in the picture the correction is held for
     `hold_s` and then fades to neutral with `relax_s`; whoever comes then is followed fast at first.
