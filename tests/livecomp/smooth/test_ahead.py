@@ -57,6 +57,13 @@ def test_a_step_is_where_it_is_to_within_two_frames_and_never_overshoots(step: f
     assert progress.max() < 1.05
 
 
+def test_a_small_step_is_sharp_where_predictions_are_quiet() -> None:
+    step = 0.12  # of the middle greys 0.035, less than what tells lights apart where predictions are noisy
+    progress = (np.array(levels([level(1.0)] * 90 + [level(1.0 + step)] * 90)) - 1) / step
+    assert np.abs(progress[:88]).max() < 0.01
+    assert np.abs(progress[92:] - 1).max() < 0.01
+
+
 @pytest.mark.parametrize("frames", [1, 3, 8])
 def test_an_accident_leaves_no_trace(frames: int) -> None:
     inputs = [level(1.0)] * 90 + [level(1.5)] * frames + [level(1.0)] * 90
