@@ -9,23 +9,42 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from livecomp.correction import F32Array
 from livecomp.frame import U8Array
 
-__all__ = ["LEAST_WRAP", "SIDE_REACH", "WIDTH", "WRAP_REACH", "EdgeMaps", "box_side", "measure_edges", "small_size"]
+__all__ = [
+    "LEAST_WRAP",
+    "OF_PERSON",
+    "OF_ROOM",
+    "SIDE_REACH",
+    "WEIGHT_TOP",
+    "WIDTH",
+    "WRAP_REACH",
+    "EdgeMaps",
+    "box_side",
+    "measure_edges",
+    "scene_light",
+    "small_size",
+    "taken_pixels",
+]
 
 WIDTH = 320
 SIDE_REACH = 0.012
 WRAP_REACH = 0.02
 LEAST_WRAP = 1 / 1024
 
+WEIGHT_TOP = 2047
+"""The weight of a pure pixel, in whole numbers: 255 times it, summed by two boxes of 9 by 9, fits into 32 bits."""
+
 _OPAQUE = np.arange(256, dtype=np.float32) / np.float32(255)
 # The powers keep mixed pixels out of both means wherever there are pure ones nearby.
-_OF_PERSON, _OF_ROOM = _OPAQUE**4, (1 - _OPAQUE) ** 4
+OF_PERSON, OF_ROOM = (np.round(opaque**4 * WEIGHT_TOP) / np.float32(WEIGHT_TOP) for opaque in (_OPAQUE, 1 - _OPAQUE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +82,14 @@ def measure_edges(
     matte = _thin_out(alpha, small_wh)
     if decontaminate:
         colors = cv2.split(_thin_out(rgb, small_wh))
-        person = _blur(_weighted(colors, cv2.LUT(matte, _OF_PERSON)), SIDE_REACH)
-        room = _blur(_weighted(colors, cv2.LUT(matte, _OF_ROOM)), SIDE_REACH)
+        person = _blur(_weighted(colors, cv2.LUT(matte, OF_PERSON)), SIDE_REACH)
+        room = _blur(_weighted(colors, cv2.LUT(matte, OF_ROOM)), SIDE_REACH)
     if light_wrap:
         around = _blur(cv2.LUT(matte, 1 - _OPAQUE), WRAP_REACH)
         # what rounding leaves inside the person is nothing, and can be passed over
         around = np.where(around < LEAST_WRAP, np.float32(0), around)
-        wrap = np.asarray(cv2.merge([*_scene_light.find(background, small_wh), around]), np.float32)
+        wrap = scene_light(background, small_wh).copy()
+        wrap[..., 3] = around
     return EdgeMaps(person, room, wrap)
 
 
@@ -85,22 +105,42 @@ def box_side(reach: float, width: int) -> int:
 
 
 class _SceneLight:
-    """The blurred scene of the frame before, as three planes; a picture stays the same for a whole call."""
+    """The blurred scene of the frame before; a picture stays the same for a whole call."""
 
     def __init__(self) -> None:
-        self._known: tuple[weakref.ref[U8Array], tuple[int, int], Sequence[F32Array]] | None = None
+        self._known: tuple[weakref.ref[U8Array], F32Array] | None = None
 
-    def find(self, background: U8Array, size_wh: tuple[int, int]) -> Sequence[F32Array]:
+    def find(self, background: U8Array, size_wh: tuple[int, int]) -> F32Array:
         known = self._known
-        if known is not None and known[0]() is background and known[1] == size_wh:
-            return known[2]
-        small = np.asarray(_thin_out(background, size_wh), np.float32)
-        planes = [np.asarray(plane, np.float32) for plane in cv2.split(_blur(small, WRAP_REACH))]
-        self._known = None if background.flags.writeable else (weakref.ref(background), size_wh, planes)
-        return planes
+        if known is not None and known[0]() is background:
+            return known[1]
+        small = np.zeros((size_wh[1], size_wh[0], 4), np.float32)
+        small[..., :3] = _thin_out(background, size_wh)
+        light = _blur(small, WRAP_REACH)
+        self._known = None if background.flags.writeable else (weakref.ref(background), light)
+        return light
 
 
 _scene_light = _SceneLight()
+
+
+def scene_light(background: U8Array, size_wh: tuple[int, int]) -> F32Array:
+    """The blurred scene: (h, w, 4) float32, 0..255, the fourth value 0.
+
+    Args:
+        background: (H, W, 3) uint8, the scene; what is computed of one that is read-only is kept for the next frame.
+        size_wh: Width and height of the maps, as `small_size` says.
+    """
+    return _scene_light.find(background, size_wh)
+
+
+@cache
+def taken_pixels(length: int, wanted: int) -> NDArray[np.int32]:
+    """Which pixels of a row of `length` are taken for one of `wanted` pixels: (wanted,) int32, read-only."""
+    row = np.arange(length, dtype=np.float32)[None]
+    taken = np.asarray(cv2.resize(row, (wanted, 1), interpolation=cv2.INTER_NEAREST)[0], np.int32)
+    taken.flags.writeable = False
+    return taken
 
 
 def _thin_out(picture: U8Array, size_wh: tuple[int, int]) -> U8Array:

@@ -1,16 +1,30 @@
-"""The compositor that runs: the compiled loop of `kernels`, in bands of rows on a few threads."""
+"""The compositor that runs: the compiled loops of `surround` and `kernels`, in bands of rows on a few threads."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from livecomp.color import encoded_from_linear, linear_from_encoded
-from livecomp.composite.edges import measure_edges
-from livecomp.composite.kernels import ENCODE_STEPS, LUT_STEPS, compose_band
+from livecomp.composite.edges import (
+    LEAST_WRAP,
+    OF_PERSON,
+    OF_ROOM,
+    SIDE_REACH,
+    WEIGHT_TOP,
+    WRAP_REACH,
+    box_side,
+    scene_light,
+    small_size,
+    taken_pixels,
+)
+from livecomp.composite.kernels import ENCODE_STEPS, LUT_STEPS, compose_band, tabulate
 from livecomp.composite.reference import check_background
+from livecomp.composite.surround import SIDES, measure_band
 from livecomp.correction import Correction, F32Array
 from livecomp.frame import Composite, Frame, U8Array, freeze
 
@@ -18,10 +32,38 @@ __all__ = ["FusedCompositor"]
 
 _LINEAR = linear_from_encoded(np.arange(256, dtype=np.float32) / np.float32(255))
 _ENCODE = encoded_from_linear(np.linspace(0, 1, ENCODE_STEPS, dtype=np.float32) ** 2) * np.float32(255)
-_NO_TABLES = np.zeros((3, LUT_STEPS), np.float32)
+_WEIGHTS = np.round(np.concatenate([OF_PERSON, OF_ROOM]) * WEIGHT_TOP).astype(np.uint32)
+_NO_TABLES = np.zeros(3 * LUT_STEPS, np.float32)
+_NO_LIGHT = np.zeros(4, np.float32)
 _ROWS_WORTH_A_THREAD = 64
+_SAMPLED = 8
+_PER_PIXEL, _PER_PERSON = 1, 8
+"""What a pixel costs, and more where the person is: to share the rows out fairly."""
 _MOST_MATRIX = np.float32(1e4)
 """Beyond it, sums could overflow to values for which the compiled loop has no index."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Scratch:
+    """What one band writes down on its way; see `measure_band`."""
+
+    size_wh: tuple[int, int]
+    spans: NDArray[np.int32]
+    sides: NDArray[np.uint32]
+    around: F32Array
+    work: NDArray[np.uint32]
+
+    @classmethod
+    def of(cls, size_wh: tuple[int, int]) -> _Scratch:
+        width, height = small_size(size_wh)
+        nodes = width * height
+        return cls(
+            size_wh,
+            np.empty(2 * size_wh[1], np.int32),
+            np.empty(nodes * SIDES, np.uint32),
+            np.empty(nodes, np.float32),
+            np.empty((nodes + 2 * width) * SIDES, np.uint32),
+        )
 
 
 class FusedCompositor:
@@ -53,6 +95,7 @@ class FusedCompositor:
         self._linear_light = linear_light
         self._threads = threads
         self._pool: ThreadPoolExecutor | None = None
+        self._spare: list[_Scratch] = []
 
     def open(self) -> None:
         """See `Compositor.open`: start the threads and compile the loop, seconds the first time on a machine."""
@@ -60,47 +103,58 @@ class FusedCompositor:
             self._pool = ThreadPoolExecutor(self._threads - 1, thread_name_prefix="livecomp-compositor")
         pixel = freeze(np.full((1, 1, 3), 128, np.uint8))
         frame = Frame(pixel, 0).with_alpha(np.full((1, 1), 128, np.uint8))
-        self.compose(frame, pixel, Correction.identity())
+        neutral = Correction.identity()
+        self.compose(frame, pixel, neutral)
+        tabulate(np.array(neutral.curves, order="C"), np.empty(3 * LUT_STEPS, np.float32))
 
     def compose(self, frame: Frame, background: U8Array, correction: Correction) -> Composite:
         """See `Compositor.compose`; the picture is a new array. Uses one thread unless open."""
         alpha = frame.require_alpha()
         check_background(frame, background)
+        height, width = alpha.shape
         weakened = correction.with_strength(self._color_strength, self._shading_strength)
-        maps = measure_edges(
-            frame.rgb, alpha, background, decontaminate=self._decontaminate, light_wrap=bool(self._light_wrap > 0)
-        )
+        small_wh = small_size((width, height))
+        wrapped = bool(self._light_wrap > 0)
+        sides_side, wrap_side = (box_side(reach, small_wh[0]) for reach in (SIDE_REACH, WRAP_REACH))
         out = np.empty(frame.rgb.shape, np.uint8)
-        colored = _changes_colors(weakened)
-        shared = (
+        pictures = (_flat(frame.rgb), _flat(alpha), _flat(background), out.reshape(-1))
+        measured = (
+            taken_pixels(width, small_wh[0]),
+            taken_pixels(height, small_wh[1]),
+            _WEIGHTS,
+            sides_side // 2 if self._decontaminate else 0,
+            wrap_side // 2 if wrapped else 0,
+        )
+        tables, colored = _NO_TABLES, _changes_colors(weakened)
+        if colored:
+            tables = np.empty(3 * LUT_STEPS, np.float32)
+            tabulate(np.array(weakened.curves, order="C"), tables)
+        corrected = (
             colored,
             np.clip(weakened.matrix, -_MOST_MATRIX, _MOST_MATRIX) * np.float32((LUT_STEPS - 1) / 255),
-            _tables(weakened.curves) if colored else _NO_TABLES,
-            weakened.log_gain,
+            tables,
+            np.array(weakened.log_gain, order="C"),
             bool(weakened.log_gain.any()),
-            maps.person,
-            maps.room,
-            self._decontaminate,
-            maps.wrap,
+            small_wh,
+        )
+        blended = (
+            scene_light(background, small_wh).reshape(-1) if wrapped else _NO_LIGHT,
             self._light_wrap,
             _LINEAR,
             _ENCODE,
             self._linear_light,
         )
-
-        height = alpha.shape[0]
-        pictures = (
-            _rows(frame.rgb),
-            _rows(alpha),
-            _rows(background),
-            out.reshape(height, -1),
-        )
+        per_side = np.float32(1 / (WEIGHT_TOP * sides_side**4))
 
         def band(top: int, bottom: int) -> None:
-            compose_band(*pictures, top, bottom, *shared)
+            scratch = self._take((width, height))
+            sides, around = scratch.sides, scratch.around
+            rows = (width, height, top, bottom, scratch.spans)
+            measure_band(*pictures[:2], *rows, *measured, sides, around, np.float32(LEAST_WRAP), scratch.work)
+            compose_band(*pictures, *rows, *corrected, sides, per_side, self._decontaminate, around, *blended)
+            self._spare.append(scratch)
 
-        count = 1 if self._pool is None else max(1, min(self._threads, height // _ROWS_WORTH_A_THREAD))
-        edges = [height * index // count for index in range(count + 1)]
+        edges = _shares(alpha, 1 if self._pool is None else min(self._threads, height // _ROWS_WORTH_A_THREAD))
         others = [self._pool.submit(band, *rows) for rows in pairwise(edges[1:])] if self._pool is not None else []
         band(edges[0], edges[1])
         for other in others:
@@ -112,22 +166,35 @@ class FusedCompositor:
         if self._pool is not None:
             self._pool.shutdown()
         self._pool = None
+        self._spare.clear()
+
+    def _take(self, size_wh: tuple[int, int]) -> _Scratch:
+        """Arrays that no other band has: of the frame before, if it had this size."""
+        while self._spare:
+            scratch = self._spare.pop()
+            if scratch.size_wh == size_wh:
+                return scratch
+        return _Scratch.of(size_wh)
 
 
-def _rows(picture: U8Array) -> U8Array:
-    """(H, W * C), contiguous and read-only: one type for the compiler, whatever the strides and flags were."""
-    return freeze(np.ascontiguousarray(picture).reshape(picture.shape[0], -1).view())
+def _shares(alpha: U8Array, count: int) -> list[int]:
+    """Rows where `count` bands begin, and where the last ends, such that each has about the same work."""
+    height = alpha.shape[0]
+    if count < 2:
+        return [0, height]
+    sampled = alpha[::_SAMPLED, :: 2 * _SAMPLED]
+    people = np.count_nonzero(sampled, axis=1)
+    work = np.cumsum(_PER_PIXEL * sampled.shape[1] + _PER_PERSON * people)
+    inner = np.searchsorted(work, work[-1] * np.arange(1, count) / count) * _SAMPLED
+    return [0, *(int(row) for row in inner), height]
+
+
+def _flat(picture: U8Array) -> U8Array:
+    """All values in a row, read-only: one type for the compiler, whatever the strides and flags were."""
+    return freeze(np.ascontiguousarray(picture).reshape(-1).view())
 
 
 def _changes_colors(correction: Correction) -> bool:
     """Whether matrix and curves differ from identity."""
     straight = np.linspace(0, 1, correction.curves.shape[1], dtype=np.float32)
     return not (np.array_equal(correction.matrix, np.eye(3)) and bool((correction.curves == straight).all()))
-
-
-def _tables(curves: F32Array) -> F32Array:
-    """Each curve as a table over its domain: (3, LUT_STEPS) float32, 0..255."""
-    nodes = np.linspace(0, 1, curves.shape[1])
-    steps = np.linspace(0, 1, LUT_STEPS)
-    tables = [np.interp(steps, nodes, np.clip(curve, 0, 1)) for curve in curves]
-    return np.asarray(tables, np.float32) * np.float32(255)

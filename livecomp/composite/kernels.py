@@ -1,21 +1,30 @@
 """The one hot loop: correct, wrap and blend every pixel of a band of rows, in one pass over memory.
 
-Compiled by numba, without its own threads: the caller gives each thread a band of rows. Each row is taken apart into
-planes of float32 that stay in the cache; the passes over them are plain loops that the compiler turns into SIMD, and
-only the few mixed pixels at the edge take a branch.
+Compiled by numba, without its own threads: the caller gives each thread a band of rows. A row is taken apart into
+stretches of one kind, of nobody, of the person alone, of her edge, and each stretch into planes of float32 that stay in
+the cache. The passes over them are plain loops without a branch, that the compiler turns into SIMD.
+
+What it takes for that, by the machine code: pictures as flat arrays, as each slice costs numba two atomic operations
+on a counter that both threads share; places as unsigned numbers, as signed ones may count from the end; all planes in
+one array at distances known when compiled, as no pass may write where it reads.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from livecomp.compiled import compiled
+from livecomp.composite.lanes import BLOCK, LANES, LINE, common_bits, fetch, ramp
+from livecomp.composite.surround import SIDES
 
-__all__ = ["ENCODE_STEPS", "FEW", "LUT_STEPS", "compose_band"]
+__all__ = ["ENCODE_STEPS", "FEW", "LUT_STEPS", "compose_band", "tabulate"]
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
+U32 = NDArray[np.uint32]
 U8 = NDArray[np.uint8]
 
 LUT_STEPS = 4096
@@ -30,18 +39,28 @@ FEW = 1e-3
 # fastmath: nothing here makes a NaN, as what goes in is 8-bit, or finite and bounded.
 _compiled = compiled(fastmath=True, nogil=True, error_model="numpy")
 
+_Int: Any = np.int64
 _ONE = np.float32(1)
 _HALF = np.float32(0.5)
 _ZERO = np.float32(0)
 _TOP = np.float32(255)
+_PER_LEVEL = np.float32(1 / 255)
 _FEW = np.float32(FEW)
 _LUT_TOP = np.float32(LUT_STEPS - 1)
-_BLOCK = 16
-_STRIDE = 32
-_PIECE = 512
-_STRIDE = 32
-_PIECE = 512
 _ENCODE_TOP = np.float32(ENCODE_STEPS - 1)
+
+_PIECE = 512
+_ROWS = 8
+_SPACING = _PIECE + 2 * LANES
+"""Pixels from one plane to the next: a stretch, and what `_stretch` writes beyond it."""
+_PLANE = np.uint64(_SPACING)
+
+_U1, _U2, _U3 = np.uint64(1), np.uint64(2), np.uint64(3)
+_GREEN, _BLUE, _GAIN, _LIGHT, _SIDES = (np.uint64(k) * _PLANE for k in (1, 2, 3, 4, 8))
+_PLANES = 8 + SIDES
+_LUT_GREEN, _LUT_BLUE = np.uint64(LUT_STEPS), np.uint64(2 * LUT_STEPS)
+
+_EMPTY, _EDGE, _LIT, _FULL = 0, 1, 2, 3
 
 
 @_compiled
@@ -50,17 +69,22 @@ def compose_band(
     alpha: U8,
     background: U8,
     out: U8,
+    width: int,
+    height: int,
     top: int,
     bottom: int,
+    spans: I32,
     colored: bool,
     matrix: F32,
     curves: F32,
     log_gain: F32,
     shaded: bool,
-    person: F32,
-    room: F32,
+    small_wh: tuple[int, int],
+    sides: U32,
+    per_side: np.float32,
     decontaminate: bool,
-    wrap: F32,
+    around: F32,
+    light: F32,
     light_wrap: np.float32,
     linear: F32,
     encode: F32,
@@ -69,231 +93,353 @@ def compose_band(
     """Fill rows `top` to `bottom` of `out`.
 
     Args:
-        rgb: (H, 3 W) uint8, the frame, channels interleaved; a flat row lets the compiler use SIMD loads.
-        alpha: (H, W) uint8, its matte.
-        background: (H, 3 W) uint8, the scene.
-        out: (H, 3 W) uint8, written.
+        rgb: (H * W * 3,) uint8, the frame.
+        alpha: (H * W,) uint8, its matte.
+        background: (H * W * 3,) uint8, the scene.
+        out: (H * W * 3,) uint8, written.
+        width: Of the pictures.
+        height: Of the pictures.
         top: First row.
         bottom: One past the last row.
+        spans: See `measure_band`.
         colored: Whether `matrix` and `curves` are used.
         matrix: (3, 3) float32, from 0..255 to positions in `curves`.
-        curves: (3, LUT_STEPS) float32, values 0..255.
+        curves: (3 * LUT_STEPS,) float32, values 0..255.
         log_gain: (h, w) float32.
         shaded: Whether `log_gain` is used.
-        person: See `EdgeMaps`.
-        room: See `EdgeMaps`.
-        decontaminate: Whether `person` and `room` are used.
-        wrap: See `EdgeMaps`.
-        light_wrap: Strength of the wrap; 0 leaves `wrap` unused.
+        small_wh: Width and height of the maps.
+        sides: See `measure_band`.
+        per_side: What the sums of weights are multiplied by to be 0..1.
+        decontaminate: Whether `sides` is used.
+        around: See `measure_band`.
+        light: (h * w * 4,) float32, the scene's blurred light, 0..255, and a value that is not used.
+        light_wrap: Strength of the wrap; 0 leaves `around` and `light` unused.
         linear: (256,) float32, linear light 0..1 of each 8-bit value.
         encode: (ENCODE_STEPS,) float32, encoded value 0..255 by the square root of linear light.
         linear_light: Blend in linear light, or on encoded values.
     """
-    height, width = alpha.shape
-    planes = np.empty((5, _PIECE), np.float32)
-    red, green, blue, opacity, gains = planes[0], planes[1], planes[2], planes[3], planes[4]
-    steps = np.empty((3, _PIECE), np.int32)
-    nodes = np.empty(log_gain.shape[1], np.float32)
-    near, far, light = (
-        np.empty(person[0].size, np.float32),
-        np.empty(room[0].size, np.float32),
-        np.empty(wrap[0].size, np.float32),
-    )
-    starts = _starts(width, wrap.shape[1])
+    w, h = small_wh
+    planes = np.empty(_PLANES * _SPACING, np.float32)
+    steps = np.empty(3 * _SPACING, np.int32)
+    gains = np.empty(log_gain.shape[1], np.float32)
+    nodes = np.empty((w + 2) * SIDES, np.float32)
+    starts, gain_starts = _starts(width, w), _starts(width, gains.size)
+    cells, gain_cells = _cells(starts, width), _cells(gain_starts, width)
+    lit, kinds = np.zeros(cells.size, np.uint8), np.zeros(cells.size + 1, np.uint8)
+    wrapped = light_wrap > _ZERO
+    known = -1
     for y in range(top, bottom):
-        begin, end = _span(alpha[y])
-        _copy(background[y, : 3 * begin], out[y, : 3 * begin])
-        _copy(background[y, 3 * end :], out[y, 3 * end :])
+        base = np.uint64(y) * np.uint64(width)
+        begin, end = _Int(spans[2 * y]), _Int(spans[2 * y + 1])
+        if (y - top) % _ROWS == 0:
+            _copy(background, out, _U3 * base, _U3 * np.uint64(min(y + _ROWS, bottom)) * np.uint64(width))
         if begin == end:
             continue
-        if decontaminate:
-            v0, v1, v = _place(y, height, person.shape[0])
-            _between(person[v0].reshape(-1), person[v1].reshape(-1), v, near)
-            _between(room[v0].reshape(-1), room[v1].reshape(-1), v, far)
+        if y + 1 < bottom:
+            _fetch_row(rgb, alpha, base + np.uint64(width), spans[2 * y + 2], spans[2 * y + 3])
+        v0, v1, v = _place(y, height, h)
         if shaded:
-            v0, v1, v = _place(y, height, log_gain.shape[0])
-            _between(log_gain[v0], log_gain[v1], v, nodes)
-        if light_wrap > _ZERO:
-            v0, v1, v = _place(y, height, wrap.shape[0])
-            _between(wrap[v0].reshape(-1), wrap[v1].reshape(-1), v, light)
-        for left in range(begin, end, _PIECE):
-            right = min(left + _PIECE, end)
-            count = right - left
-            scene = background[y, 3 * left : 3 * right]
-            _load(rgb[y, 3 * left : 3 * right], alpha[y, left:right], red, green, blue, opacity, count)
-            if decontaminate:
-                _decontaminate(red, green, blue, opacity, alpha[y, left:right], near, far, left, width, count)
+            g0, g1, g = _place(y, height, log_gain.shape[0])
+            for x in range(gains.size):
+                gains[x] = log_gain[g0, x] + g * (log_gain[g1, x] - log_gain[g0, x])
+        if wrapped and v0 != known:
+            known = v0
+            _find_lit(around, v0 * w, v1 * w, starts, cells, width, lit)
+        _find_kinds(alpha, base, begin, end, lit, kinds)
+        left = begin
+        while left < end:
+            left = _run(kinds, _EMPTY, True, left, end)
+            right = _run(kinds, _EMPTY, False, left, min(end, left + _PIECE))
+            at, count = base + np.uint64(left), np.uint64(right - left)
             if colored:
-                _mix(red, green, blue, matrix, steps[0], steps[1], steps[2], count)
-                _look_up(red, curves[0], steps[0], count)
-                _look_up(green, curves[1], steps[1], count)
-                _look_up(blue, curves[2], steps[2], count)
+                _load_mixed(rgb, matrix, steps, at, count)
+            else:
+                _load(rgb, planes, at, np.uint64(0), count)
+            x = left
+            while decontaminate and x < right:
+                x = _run(kinds, _EDGE, False, x, right)
+                stop = _run(kinds, _EDGE, True, x, right)
+                if x < stop:
+                    here, to, more = base + np.uint64(x), np.uint64(x - left), np.uint64(stop - x)
+                    cell = _Int(cells[x // BLOCK])
+                    n0, n1 = _nodes_between(cell, stop, starts, w)
+                    _mix_sides(sides, v0 * w, v1 * w, n0, n1, v, per_side, nodes)
+                    _stretch(nodes, n0, SIDES, planes, _SIDES + to, starts, cell, x, stop, w, width)
+                    _load(rgb, planes, here, to, more)
+                    _decontaminate(planes, alpha, here, to, more)
+                    if colored:
+                        _mix(planes, matrix, steps, to, more)
+                x = stop
+            if colored:
+                _look_up(planes, curves, steps, count)
             if shaded:
-                _spread_gains(nodes, gains, left, width, count)
-                _shade(red, green, blue, gains, count)
-            if light_wrap > _ZERO:
-                _wrap(red, green, blue, light, starts, light_wrap, left, width, count)
-            if linear_light:
-                _blend_linear(red, green, blue, opacity, scene, linear, encode, count)
-            _store(red, green, blue, opacity, scene, out[y, 3 * left : 3 * right], count)
+                cell = _Int(gain_cells[left // BLOCK])
+                _stretch(gains, 0, 1, planes, _GAIN, gain_starts, cell, left, right, gains.size, width)
+                _shade(planes, count)
+            x = left
+            while wrapped and x < right:
+                x = _run(kinds, _FULL, True, x, right)
+                stop = _run(kinds, _FULL, False, x, right)
+                if x < stop:
+                    to, more = np.uint64(x - left), np.uint64(stop - x)
+                    cell = _Int(cells[x // BLOCK])
+                    n0, n1 = _nodes_between(cell, stop, starts, w)
+                    _mix_light(light, around, v0 * w, v1 * w, n0, n1, v, nodes)
+                    _stretch(nodes, n0, 4, planes, _LIGHT + to, starts, cell, x, stop, w, width)
+                    _wrap(planes, light_wrap, to, more)
+                x = stop
+            x = left
+            while x < right:
+                stop = _run(kinds, _EDGE, True, x, right)
+                here, to, more = base + np.uint64(x), np.uint64(x - left), np.uint64(stop - x)
+                if x < stop and linear_light:
+                    _store_linear(planes, alpha, out, here, to, linear, encode, more)
+                elif x < stop:
+                    _store_blended(planes, alpha, out, here, to, more)
+                x = stop
+                stop = _run(kinds, _EDGE, False, x, right)
+                if x < stop:
+                    _store(planes, out, base + np.uint64(x), np.uint64(x - left), np.uint64(stop - x))
+                x = stop
+            left = right
 
 
 @_compiled
-def _copy(source: U8, target: U8) -> None:
-    """Counting from 0: a loop that starts elsewhere is not turned into SIMD, and takes 30 times as long."""
-    for x in range(source.shape[0]):
-        target[x] = source[x]
+def _copy(source: U8, target: U8, begin: np.uint64, end: np.uint64) -> None:
+    for x in range(end - begin):
+        target[begin + x] = source[begin + x]
 
 
 @_compiled
-def _between(upper: F32, lower: F32, v: np.float32, to: F32) -> None:
-    for x in range(to.shape[0]):
-        to[x] = upper[x] + v * (lower[x] - upper[x])
+def _fetch_row(rgb: U8, alpha: U8, base: np.uint64, begin: int, end: int) -> None:
+    """What the next row needs: the processor foresees only what goes on where the last row went on."""
+    first, last = base + np.uint64(begin), base + np.uint64(end)
+    for at in range(_U3 * first, _U3 * last, np.uint64(LINE)):
+        fetch(rgb, at)
+    for at in range(first, last, np.uint64(LINE)):
+        fetch(alpha, at)
 
 
 @_compiled
-def _load(rgb: U8, alpha: U8, red: F32, green: F32, blue: F32, opacity: F32, count: int) -> None:
+def _find_kinds(alpha: U8, base: np.uint64, begin: int, end: int, lit: U8, kinds: U8) -> None:
+    """Of each block of a row: the least kind that all its pixels share."""
+    for left in range(begin, end, BLOCK):
+        start = base + np.uint64(left)
+        if left + BLOCK <= end:
+            bits = common_bits(alpha, start)
+        else:
+            some, full = False, True
+            for x in range(np.uint64(end - left)):
+                some |= alpha[start + x] != 0
+                full &= alpha[start + x] == 255
+            bits = _Int(some) + _Int(full)
+        block = left // BLOCK
+        if bits == 2:
+            kinds[block] = _LIT if lit[block] else _FULL
+        else:
+            kinds[block] = _EDGE if bits else _EMPTY
+
+
+@_compiled
+def _run(kinds: U8, kind: int, same: bool, left: int, right: int) -> int:
+    """Where blocks of a kind, or not of it, end: from the pixel `left` on, at most at `right`."""
+    while left < right and (kinds[np.uint64(left) // np.uint64(BLOCK)] == kind) == same:
+        left += BLOCK
+    return min(left, right)
+
+
+@_compiled
+def _load(rgb: U8, planes: F32, at: np.uint64, to: np.uint64, count: np.uint64) -> None:
+    start = _U3 * at
     for x in range(count):
-        red[x] = np.float32(rgb[3 * x])
-        green[x] = np.float32(rgb[3 * x + 1])
-        blue[x] = np.float32(rgb[3 * x + 2])
-        opacity[x] = np.float32(alpha[x]) * np.float32(1 / 255)
+        i = start + _U3 * x
+        planes[to + x] = np.float32(rgb[i])
+        planes[_GREEN + to + x] = np.float32(rgb[i + _U1])
+        planes[_BLUE + to + x] = np.float32(rgb[i + _U2])
 
 
 @_compiled
-def _mix(red: F32, green: F32, blue: F32, matrix: F32, to_red: I32, to_green: I32, to_blue: I32, count: int) -> None:
-    """The matrix, giving positions in the curves' tables."""
+def _step(r: np.float32, g: np.float32, b: np.float32, mr: np.float32, mg: np.float32, mb: np.float32) -> np.int32:
+    """A row of the matrix, giving the position in its curve's table."""
+    return np.int32(min(max(mr * r + mg * g + mb * b, _ZERO), _LUT_TOP) + _HALF)
+
+
+@_compiled
+def _mix(planes: F32, matrix: F32, steps: I32, to: np.uint64, count: np.uint64) -> None:
     m00, m01, m02 = matrix[0, 0], matrix[0, 1], matrix[0, 2]
     m10, m11, m12 = matrix[1, 0], matrix[1, 1], matrix[1, 2]
     m20, m21, m22 = matrix[2, 0], matrix[2, 1], matrix[2, 2]
-    for x in range(count):
-        r, g, b = red[x], green[x], blue[x]
-        to_red[x] = np.int32(min(max(m00 * r + m01 * g + m02 * b, _ZERO), _LUT_TOP) + _HALF)
-        to_green[x] = np.int32(min(max(m10 * r + m11 * g + m12 * b, _ZERO), _LUT_TOP) + _HALF)
-        to_blue[x] = np.int32(min(max(m20 * r + m21 * g + m22 * b, _ZERO), _LUT_TOP) + _HALF)
+    for k in range(count):
+        x = to + k
+        r, g, b = planes[x], planes[_GREEN + x], planes[_BLUE + x]
+        steps[x] = _step(r, g, b, m00, m01, m02)
+        steps[_GREEN + x] = _step(r, g, b, m10, m11, m12)
+        steps[_BLUE + x] = _step(r, g, b, m20, m21, m22)
 
 
 @_compiled
-def _look_up(values: F32, curve: F32, steps: I32, count: int) -> None:
+def _load_mixed(rgb: U8, matrix: F32, steps: I32, at: np.uint64, count: np.uint64) -> None:
+    """`_load` and `_mix` at once."""
+    m00, m01, m02 = matrix[0, 0], matrix[0, 1], matrix[0, 2]
+    m10, m11, m12 = matrix[1, 0], matrix[1, 1], matrix[1, 2]
+    m20, m21, m22 = matrix[2, 0], matrix[2, 1], matrix[2, 2]
+    start = _U3 * at
     for x in range(count):
-        values[x] = curve[np.uint32(steps[x])]
+        i = start + _U3 * x
+        r, g, b = np.float32(rgb[i]), np.float32(rgb[i + _U1]), np.float32(rgb[i + _U2])
+        steps[x] = _step(r, g, b, m00, m01, m02)
+        steps[_GREEN + x] = _step(r, g, b, m10, m11, m12)
+        steps[_BLUE + x] = _step(r, g, b, m20, m21, m22)
 
 
 @_compiled
-def _shade(red: F32, green: F32, blue: F32, gains: F32, count: int) -> None:
+def _look_up(planes: F32, curves: F32, steps: I32, count: np.uint64) -> None:
     for x in range(count):
-        gain = gains[x]
-        red[x] = min(red[x] * gain, _TOP)
-        green[x] = min(green[x] * gain, _TOP)
-        blue[x] = min(blue[x] * gain, _TOP)
+        planes[x] = curves[np.uint64(np.uint32(steps[x]))]
+    for x in range(count):
+        planes[_GREEN + x] = curves[_LUT_GREEN + np.uint64(np.uint32(steps[_GREEN + x]))]
+    for x in range(count):
+        planes[_BLUE + x] = curves[_LUT_BLUE + np.uint64(np.uint32(steps[_BLUE + x]))]
 
 
 @_compiled
-def _store(red: F32, green: F32, blue: F32, opacity: F32, background: U8, out: U8, count: int) -> None:
+def _shade(planes: F32, count: np.uint64) -> None:
+    """Times exp of the log-gain, as a 4th power of a short series."""
+    for x in range(count):
+        s = np.float32(0.25) * planes[_GAIN + x]
+        series = _ONE + s * (_ONE + s * (_HALF + s * (np.float32(1 / 6) + s * np.float32(1 / 24))))
+        square = series * series
+        gain = square * square
+        planes[x] = min(planes[x] * gain, _TOP)
+        planes[_GREEN + x] = min(planes[_GREEN + x] * gain, _TOP)
+        planes[_BLUE + x] = min(planes[_BLUE + x] * gain, _TOP)
+
+
+@_compiled
+def _store(planes: F32, out: U8, at: np.uint64, to: np.uint64, count: np.uint64) -> None:
+    start = _U3 * at
+    for x in range(count):
+        i = start + _U3 * x
+        out[i] = np.uint8(np.int32(planes[to + x] + _HALF))
+        out[i + _U1] = np.uint8(np.int32(planes[_GREEN + to + x] + _HALF))
+        out[i + _U2] = np.uint8(np.int32(planes[_BLUE + to + x] + _HALF))
+
+
+@_compiled
+def _store_blended(planes: F32, alpha: U8, out: U8, at: np.uint64, to: np.uint64, count: np.uint64) -> None:
     """Blend on encoded values; exact where the opacity is 0 or 1."""
+    start = _U3 * at
     for x in range(count):
-        a = opacity[x]
+        i = start + _U3 * x
+        a = np.float32(alpha[at + x]) * _PER_LEVEL
         rest = _ONE - a
-        out[3 * x] = np.uint8(np.int32(a * red[x] + rest * np.float32(background[3 * x]) + _HALF))
-        out[3 * x + 1] = np.uint8(np.int32(a * green[x] + rest * np.float32(background[3 * x + 1]) + _HALF))
-        out[3 * x + 2] = np.uint8(np.int32(a * blue[x] + rest * np.float32(background[3 * x + 2]) + _HALF))
+        red, green, blue = a * planes[to + x], a * planes[_GREEN + to + x], a * planes[_BLUE + to + x]
+        out[i] = np.uint8(np.int32(red + rest * np.float32(out[i]) + _HALF))
+        out[i + _U1] = np.uint8(np.int32(green + rest * np.float32(out[i + _U1]) + _HALF))
+        out[i + _U2] = np.uint8(np.int32(blue + rest * np.float32(out[i + _U2]) + _HALF))
 
 
 @_compiled
-def _decontaminate(
-    red: F32,
-    green: F32,
-    blue: F32,
-    opacity: F32,
-    alpha: U8,
-    person: F32,
-    room: F32,
-    left: int,
-    width: int,
-    count: int,
-) -> None:
-    """Step 1 in `reference`, in mixed pixels only.
-
-    `alpha` is that of the pixels, `person` and `room` are the maps at this row, four values for each column.
-    """
-    last = person.shape[0] // 4 - 1
-    scale = np.float32(last + 1) / np.float32(width)
-    for start in range(0, count, _BLOCK):
-        stop = min(start + _BLOCK, count)
-        if stop - start == _BLOCK and not _any_mixed(alpha, start):
-            continue
-        for x in range(start, stop):
-            a = opacity[x]
-            if a <= _ZERO or a >= _ONE:
-                continue
-            position = min(max((np.float32(left + x) + _HALF) * scale - _HALF, _ZERO), np.float32(last))
-            first = int(position)
-            t = position - np.float32(first)
-            i, j = np.uint32(4 * first), np.uint32(4 * min(first + 1, last))
-            near = _ONE / (person[i + 3] + t * (person[j + 3] - person[i + 3]) + _FEW)
-            far = _ONE / (room[i + 3] + t * (room[j + 3] - room[i + 3]) + _FEW)
-            red[x] = _cleaned(red[x], a, t, person[i], person[j], near, room[i], room[j], far)
-            green[x] = _cleaned(green[x], a, t, person[i + 1], person[j + 1], near, room[i + 1], room[j + 1], far)
-            blue[x] = _cleaned(blue[x], a, t, person[i + 2], person[j + 2], near, room[i + 2], room[j + 2], far)
+def _decontaminate(planes: F32, alpha: U8, at: np.uint64, to: np.uint64, count: np.uint64) -> None:
+    """Step 1 in `reference`, in mixed pixels."""
+    for k in range(count):
+        a = np.float32(alpha[at + k]) * _PER_LEVEL
+        x = to + k
+        s = _SIDES + x
+        near = _ONE / (planes[s + _U3 * _PLANE] + _FEW)
+        far = _ONE / (planes[s + np.uint64(7) * _PLANE] + _FEW)
+        r, g, b = planes[x], planes[_GREEN + x], planes[_BLUE + x]
+        red = _cleaned(r, a, planes[s], near, planes[s + np.uint64(4) * _PLANE], far)
+        green = _cleaned(g, a, planes[s + _PLANE], near, planes[s + np.uint64(5) * _PLANE], far)
+        blue = _cleaned(b, a, planes[s + _U2 * _PLANE], near, planes[s + np.uint64(6) * _PLANE], far)
+        planes[x] = red if a < _ONE else r
+        planes[_GREEN + x] = green if a < _ONE else g
+        planes[_BLUE + x] = blue if a < _ONE else b
 
 
 @_compiled
 def _cleaned(
-    value: np.float32,
-    a: np.float32,
-    t: np.float32,
-    near0: np.float32,
-    near1: np.float32,
-    per_near: np.float32,
-    far0: np.float32,
-    far1: np.float32,
-    per_far: np.float32,
+    value: np.float32, a: np.float32, near: np.float32, per_near: np.float32, far: np.float32, per_far: np.float32
 ) -> np.float32:
-    """A channel of a mixed pixel without the room, from the weighted sums of either side at two columns."""
-    person = (near0 + t * (near1 - near0) + _FEW * value) * per_near
-    room = (far0 + t * (far1 - far0) + _FEW * value) * per_far
+    """A channel of a mixed pixel without the room, from the weighted sums of either side."""
+    person = (near + _FEW * value) * per_near
+    room = (far + _FEW * value) * per_far
     return np.float32(min(max(person + a * (value - a * person - (_ONE - a) * room), _ZERO), _TOP))
 
 
-# No slices and no tuples of arrays in the loop over cells: each costs numba two atomic operations.
 @_compiled
-def _wrap(
-    red: F32,
-    green: F32,
-    blue: F32,
-    light: F32,
-    starts: I32,
-    strength: np.float32,
-    left: int,
-    width: int,
-    count: int,
-) -> None:
-    """Step 3 in `reference`; whole cells of the map whose weight is 0 are passed over.
+def _wrap(planes: F32, strength: np.float32, to: np.uint64, count: np.uint64) -> None:
+    """Step 3 in `reference`."""
+    for k in range(count):
+        x = to + k
+        weight = strength * planes[_LIGHT + _U3 * _PLANE + x]
+        r, g, b = planes[x], planes[_GREEN + x], planes[_BLUE + x]
+        planes[x] = r + weight * max(planes[_LIGHT + x] - r, _ZERO)
+        planes[_GREEN + x] = g + weight * max(planes[_LIGHT + _PLANE + x] - g, _ZERO)
+        planes[_BLUE + x] = b + weight * max(planes[_LIGHT + _U2 * _PLANE + x] - b, _ZERO)
 
-    `light` is the map at this row, four values for each column, and `starts` says where its cells begin.
+
+@_compiled
+def _store_linear(
+    planes: F32,
+    alpha: U8,
+    out: U8,
+    at: np.uint64,
+    to: np.uint64,
+    linear: F32,
+    encode: F32,
+    count: np.uint64,
+) -> None:
+    """Blend in linear light."""
+    for k in range(count):
+        level = alpha[at + k]
+        a = np.float32(level) * _PER_LEVEL
+        for c in range(np.uint64(3)):
+            i = _U3 * (at + k) + c
+            value = planes[c * _PLANE + to + k]
+            if level == 0:
+                continue
+            if level == 255:
+                out[i] = np.uint8(np.int32(value + _HALF))
+            else:
+                mixed = _mixed_light(value, a, linear[out[i]], linear, encode)
+                out[i] = np.uint8(np.int32(mixed + _HALF))
+
+
+@_compiled
+def _mixed_light(value: np.float32, a: np.float32, scene: np.float32, linear: F32, encode: F32) -> np.float32:
+    first = min(int(value), 254)
+    light = linear[first] + (value - np.float32(first)) * (linear[first + 1] - linear[first])
+    return np.float32(encode[int(np.sqrt(a * light + (_ONE - a) * scene) * _ENCODE_TOP + _HALF)])
+
+
+@_compiled
+def tabulate(curves: F32, tables: F32) -> None:
+    """Fill `tables` with each of the curves over its domain.
+
+    Args:
+        curves: (3, N) float32, values 0..1 at even distances; what is beyond counts as 0 or 1.
+        tables: (3 * LUT_STEPS,) float32, written, values 0..255.
     """
-    columns = light.shape[0] // 4
-    scale = np.float32(columns) / np.float32(width)
-    cell = max(0, min(columns, int((np.float32(left) + _HALF) * scale - _HALF)))
-    while starts[cell + 1] <= left:
-        cell += 1
-    x = 0
-    while x < count:
-        i, j = np.uint32(4 * max(cell - 1, 0)), np.uint32(4 * min(cell, columns - 1))
-        end = min(count, starts[cell + 1] - left)
-        if light[i + 3] > _ZERO or light[j + 3] > _ZERO:
-            t = (np.float32(left + x) + _HALF) * scale + _HALF - np.float32(cell)
-            weight, more = strength * light[i + 3], strength * (light[j + 3] - light[i + 3])
-            r, g, b = light[i], light[i + 1], light[i + 2]
-            dr, dg, db = light[j] - r, light[j + 1] - g, light[j + 2] - b
-            for k in range(np.uint32(x), np.uint32(end)):
-                w = weight + t * more
-                red[k] += w * max(r + t * dr - red[k], _ZERO)
-                green[k] += w * max(g + t * dg - green[k], _ZERO)
-                blue[k] += w * max(b + t * db - blue[k], _ZERO)
-                t += scale
-        x = end
-        cell += 1
+    last = curves.shape[1] - 1
+    scale = np.float32(last) / _LUT_TOP
+    for c in range(3):
+        for k in range(LUT_STEPS):
+            position = np.float32(np.int32(k)) * scale
+            first = min(int(position), last - 1)
+            low = min(max(curves[c, first], _ZERO), _ONE)
+            high = min(max(curves[c, first + 1], _ZERO), _ONE)
+            tables[c * LUT_STEPS + k] = _TOP * (low + (position - np.float32(first)) * (high - low))
+
+
+@_compiled
+def _place(index: int, length: int, small: int) -> tuple[int, int, np.float32]:
+    """Where pixel `index` of `length` falls among `small` nodes: two neighbours and the weight of the second."""
+    position = (np.float32(index) + _HALF) * np.float32(small) / np.float32(length) - _HALF
+    position = min(max(position, _ZERO), np.float32(small - 1))
+    first = int(position)
+    second = min(first + 1, small - 1)
+    return first, second, position - np.float32(first)
 
 
 @_compiled
@@ -311,108 +457,95 @@ def _starts(width: int, columns: int) -> I32:
 
 
 @_compiled
-def _blend_linear(
-    red: F32, green: F32, blue: F32, opacity: F32, background: U8, linear: F32, encode: F32, count: int
+def _cells(starts: I32, width: int) -> I32:
+    """The stretch of `starts` that the first pixel of each block of a row lies in."""
+    cells = np.empty((width + BLOCK - 1) // BLOCK, np.int32)
+    cell = 0
+    for block in range(cells.size):
+        while starts[cell + 1] <= block * BLOCK:
+            cell += 1
+        cells[block] = cell
+    return cells
+
+
+@_compiled
+def _nodes_between(cell: int, right: int, starts: I32, columns: int) -> tuple[int, int]:
+    """The nodes that pixels from the stretch `cell` to the pixel `right` lie between: the first, one past the last."""
+    last = cell
+    while starts[last + 1] < right:
+        last += 1
+    return max(cell - 1, 0), min(last, columns - 1) + 1
+
+
+@_compiled
+def _find_lit(around: F32, upper: int, lower: int, starts: I32, cells: I32, width: int, lit: U8) -> None:
+    """Which blocks of a row between two rows of nodes the scene's light reaches."""
+    for block in range(lit.size):
+        cell, stop = _Int(cells[block]), min(width, BLOCK * (block + 1))
+        first, last = _nodes_between(cell, stop, starts, starts.size - 2)
+        found = False
+        for k in range(first, last):
+            found |= around[upper + k] > _ZERO or around[lower + k] > _ZERO
+        lit[block] = found
+
+
+@_compiled
+def _mix_sides(
+    sides: U32, upper: int, lower: int, first: int, last: int, v: np.float32, scale: np.float32, nodes: F32
 ) -> None:
-    """Blend mixed pixels in linear light, and leave them opaque for `_store`."""
-    for x in range(count):
-        a = opacity[x]
-        if a <= _ZERO or a >= _ONE:
-            continue
-        red[x] = _mixed_light(red[x], a, linear[background[3 * x]], linear, encode)
-        green[x] = _mixed_light(green[x], a, linear[background[3 * x + 1]], linear, encode)
-        blue[x] = _mixed_light(blue[x], a, linear[background[3 * x + 2]], linear, encode)
-        opacity[x] = _ONE
+    """Nodes `first` to `last` of a row between two rows of the maps."""
+    up, low = np.uint64(SIDES * (upper + first)), np.uint64(SIDES * (lower + first))
+    b = v * scale
+    a = scale - b
+    for x in range(np.uint64(SIDES * (last - first))):
+        nodes[x] = a * np.float32(sides[up + x]) + b * np.float32(sides[low + x])
 
 
 @_compiled
-def _mixed_light(value: np.float32, a: np.float32, scene: np.float32, linear: F32, encode: F32) -> np.float32:
-    first = min(int(value), 254)
-    light = linear[first] + (value - np.float32(first)) * (linear[first + 1] - linear[first])
-    return np.float32(encode[int(np.sqrt(a * light + (_ONE - a) * scene) * _ENCODE_TOP + _HALF)])
+def _mix_light(
+    light: F32, around: F32, upper: int, lower: int, first: int, last: int, v: np.float32, nodes: F32
+) -> None:
+    """The same for the scene's light, and with it 1 minus the blurred matte."""
+    up, low = np.uint64(4 * (upper + first)), np.uint64(4 * (lower + first))
+    for x in range(np.uint64(4 * (last - first))):
+        nodes[x] = light[up + x] + v * (light[low + x] - light[up + x])
+    up, low = np.uint64(upper + first), np.uint64(lower + first)
+    for x in range(np.uint64(last - first)):
+        nodes[np.uint64(4) * x + _U3] = around[up + x] + v * (around[low + x] - around[up + x])
 
 
 @_compiled
-def _span(row: U8) -> tuple[int, int]:
-    """First pixel of a row that is not 0, and one past the last; (0, 0) when there is none."""
-    width = row.shape[0]
-    left = 0
-    while left + _STRIDE <= width and not _any(row, left):
-        left += _STRIDE
-    while left < width and row[left] == 0:
-        left += 1
-    if left == width:
-        return 0, 0
-    right = width
-    while right - _STRIDE >= left and not _any(row, right - _STRIDE):
-        right -= _STRIDE
-    while row[right - 1] == 0:
-        right -= 1
-    return left, right
+def _stretch(
+    nodes: F32,
+    first: int,
+    channels: int,
+    planes: F32,
+    plane: np.uint64,
+    starts: I32,
+    cell: int,
+    left: int,
+    right: int,
+    columns: int,
+    width: int,
+) -> None:
+    """A row of nodes, `channels` values each, as planes: bilinear, the ends repeated.
 
-
-@_compiled
-def _any(row: U8, start: int) -> bool:
-    """Whether one of the `_STRIDE` pixels from `start` on is not 0; without a branch, so that it becomes SIMD."""
-    found = np.uint8(0)
-    for x in range(np.uint32(_STRIDE)):
-        found |= row[np.uint32(start) + x]
-    return bool(found != 0)
-
-
-@_compiled
-def _any_mixed(row: U8, start: int) -> bool:
-    """Whether one of the `_BLOCK` pixels from `start` on is neither 0 nor 255; without a branch, as above."""
-    found = np.uint8(0)
-    for x in range(np.uint32(_BLOCK)):
-        # only 0 and 255 become 0 or 1
-        found |= np.uint8(row[np.uint32(start) + x] + np.uint8(1)) & np.uint8(254)
-    return bool(found != 0)
-
-
-@_compiled
-def _spread_gains(nodes: F32, gains: F32, left: int, width: int, count: int) -> None:
-    """The factor for each pixel of a row: exp of the interpolated log-gain, as a 4th power of a short series."""
-    columns = nodes.shape[0]
-    x = 0
-    while x < count:
-        first, second, u, step, end = _cell(left, x, width, columns, count)
-        t = np.float32(0.25) * (nodes[first] + u * (nodes[second] - nodes[first]))
-        slope = np.float32(0.25) * step * (nodes[second] - nodes[first])
-        piece = gains[x:end]
-        for i in range(end - x):
-            s = t + slope * np.float32(np.int32(i))
-            series = _ONE + s * (_ONE + s * (_HALF + s * (np.float32(1 / 6) + s * np.float32(1 / 24))))
-            square = series * series
-            piece[i] = square * square
-        x = end
-
-
-@_compiled
-def _cell(left: int, x: int, width: int, columns: int, count: int) -> tuple[int, int, np.float32, np.float32, int]:
-    """The stretch of a row, from pixel `left + x` on, that lies between the same two nodes of a small map.
-
-    Returns:
-        The two nodes, the weight of the second at `x`, how much it grows with each pixel, and the end of the stretch.
+    Writes `LANES` pixels at a time, also beyond a stretch, where the next one writes anew.
     """
     scale = np.float32(columns) / np.float32(width)
-    position = (np.float32(left + x) + _HALF) * scale - _HALF
-    if position < _ZERO:
-        first, second, u, step, border = 0, 0, _ZERO, _ZERO, _HALF
-    elif position >= np.float32(columns - 1):
-        return columns - 1, columns - 1, _ZERO, _ZERO, count
-    else:
-        first = int(position)
-        second, u, step, border = first + 1, position - np.float32(first), scale, np.float32(first + 1) + _HALF
-    end = int(np.ceil(border / scale - _HALF)) - left
-    return first, second, u, step, min(count, max(x + 1, end))
-
-
-@_compiled
-def _place(index: int, length: int, small: int) -> tuple[int, int, np.float32]:
-    """Where pixel `index` of `length` falls among `small` nodes: two neighbours and the weight of the second."""
-    position = (np.float32(index) + _HALF) * np.float32(small) / np.float32(length) - _HALF
-    position = min(max(position, _ZERO), np.float32(small - 1))
-    first = int(position)
-    second = min(first + 1, small - 1)
-    return first, second, position - np.float32(first)
+    x = left
+    while x < right:
+        stop = min(right, _Int(starts[cell + 1]))
+        i = np.uint64(channels * (max(cell - 1, 0) - first))
+        j = np.uint64(channels * (min(cell, columns - 1) - first))
+        t = (np.float32(x) + _HALF) * scale + _HALF - np.float32(cell)
+        to = plane + np.uint64(x - left)
+        for _ in range(x, stop, LANES):
+            for c in range(np.uint64(channels)):
+                value = nodes[i + c]
+                more = nodes[j + c] - value
+                ramp(planes, to + c * _PLANE, value + t * more, scale * more)
+            to += np.uint64(LANES)
+            t += scale * np.float32(LANES)
+        x = stop
+        cell += 1

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from livecomp.composite.edges import LEAST_WRAP, SIDE_REACH, WRAP_REACH, box_side, small_size
+from livecomp.composite.edges import LEAST_WRAP, SIDE_REACH, WEIGHT_TOP, WRAP_REACH, box_side, small_size
 from livecomp.composite.kernels import FEW
 from livecomp.gpu.nodes import Nodes
 from livecomp.gpu.resample import nearest_indices
@@ -86,7 +86,7 @@ def _edge_maps(nodes: Nodes, pictures: Pictures) -> tuple[str, str, str]:
 
     def side_of(opaque: str) -> str:
         squared = nodes.mul(opaque, opaque)
-        weight = nodes.mul(squared, squared)
+        weight = nodes.mul(nodes.rounded(nodes.mul(nodes.mul(squared, squared), WEIGHT_TOP)), 1 / WEIGHT_TOP)
         return blurred(nodes.op("Concat", nodes.mul(colors, weight), weight, axis=1), SIDE_REACH)
 
     light = blurred(nodes.op("Concat", scene, rest, axis=1), WRAP_REACH)
