@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import os
 import stat
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +45,9 @@ def compiled(
 ) -> Callable[[Callable[..., object]], Any]:
     """A decorator: compile at the first call, or load what an earlier run compiled; without a folder, compile anew.
 
+    What is loaded was compiled of the same sources: numba looks at the function's own file alone, though the code of
+    what it calls, from modules beside it, is in there as well.
+
     Args:
         fastmath: Allow the compiler to reorder sums, and to assume that no value is NaN or infinite.
         nogil: Let other Python threads run meanwhile.
@@ -50,7 +56,7 @@ def compiled(
 
     def decorate(function: Callable[..., object]) -> object:
         folder, before = cache_folder(), _config.CACHE_DIR
-        _config.CACHE_DIR = str(folder or "")
+        _config.CACHE_DIR = str(folder / _digest(Path(inspect.getfile(function)).parent)) if folder else ""
         try:
             options: dict[str, Any] = {
                 "cache": folder is not None,
@@ -63,3 +69,12 @@ def compiled(
             _config.CACHE_DIR = before
 
     return decorate
+
+
+@cache
+def _digest(folder: Path) -> str:
+    """Stands for what the modules of a folder say; of one without any that can be read, for nothing."""
+    seen = hashlib.sha256()
+    for module in sorted(folder.glob("*.py")):
+        seen.update(module.name.encode() + b"\0" + module.read_bytes())
+    return seen.hexdigest()[:16]

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import importlib
 import os
 import stat
+import sys
 from pathlib import Path
 
 import numba
@@ -52,3 +54,22 @@ def test_the_users_own_setting_goes_first(cache: Path, tmp_path: Path, monkeypat
     compiled()(plus_one)(np.ones(3))
     assert list((tmp_path / "own").rglob("*.nbi"))
     assert not cache.exists()
+
+
+def test_a_change_in_what_is_called_is_noticed(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two modules only the inner one changes: what the outer one was compiled to is out of date all the same."""
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    (tmp_path / "modules").mkdir()
+    inner, outer = (tmp_path / "modules" / f"{name}.py" for name in ("called_kernel", "calling_kernel"))
+    head = "from livecomp.compiled import compiled\n"
+    call = "@compiled()\ndef total(x):\n    return more(x)\n"
+    outer.write_text(f"{head}from called_kernel import more\n{call}")
+    for expected in (4.0, 5.0):
+        inner.write_text(f"{head}@compiled()\ndef more(x):\n    return x.sum() + {expected - 3}\n")
+        module._digest.cache_clear()
+        for name in ("called_kernel", "calling_kernel"):
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        monkeypatch.setattr(sys, "dont_write_bytecode", True)
+        assert importlib.import_module("calling_kernel").total(np.ones(3)) == expected
+    assert len(list(cache.rglob("*total*.nbi"))) == 2
