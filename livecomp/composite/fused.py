@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livecomp.color import encoded_from_linear, linear_from_encoded
+from livecomp.composite.curves import NODES_AT_ONCE
 from livecomp.composite.edges import (
     LEAST_WRAP,
     OF_PERSON,
@@ -22,7 +23,7 @@ from livecomp.composite.edges import (
     small_size,
     taken_pixels,
 )
-from livecomp.composite.kernels import ENCODE_STEPS, LUT_STEPS, compose_band, tabulate
+from livecomp.composite.kernels import ENCODE_STEPS, compose_band
 from livecomp.composite.reference import check_background
 from livecomp.composite.surround import SIDES, measure_band
 from livecomp.correction import Correction, F32Array
@@ -33,7 +34,6 @@ __all__ = ["FusedCompositor"]
 _LINEAR = linear_from_encoded(np.arange(256, dtype=np.float32) / np.float32(255))
 _ENCODE = encoded_from_linear(np.linspace(0, 1, ENCODE_STEPS, dtype=np.float32) ** 2) * np.float32(255)
 _WEIGHTS = np.round(np.concatenate([OF_PERSON, OF_ROOM]) * WEIGHT_TOP).astype(np.uint32)
-_NO_TABLES = np.zeros(3 * LUT_STEPS, np.float32)
 _NO_LIGHT = np.zeros(4, np.float32)
 _ROWS_WORTH_A_THREAD = 64
 _SAMPLED = 8
@@ -61,7 +61,7 @@ class _Scratch:
             size_wh,
             np.empty(2 * size_wh[1], np.int32),
             np.empty(nodes * SIDES, np.uint32),
-            np.empty(nodes, np.float32),
+            np.empty(nodes * 4, np.float32),
             np.empty((nodes + 2 * width) * SIDES, np.uint32),
         )
 
@@ -103,9 +103,7 @@ class FusedCompositor:
             self._pool = ThreadPoolExecutor(self._threads - 1, thread_name_prefix="livecomp-compositor")
         pixel = freeze(np.full((1, 1, 3), 128, np.uint8))
         frame = Frame(pixel, 0).with_alpha(np.full((1, 1), 128, np.uint8))
-        neutral = Correction.identity()
-        self.compose(frame, pixel, neutral)
-        tabulate(np.array(neutral.curves, order="C"), np.empty(3 * LUT_STEPS, np.float32))
+        self.compose(frame, pixel, Correction.identity())
 
     def compose(self, frame: Frame, background: U8Array, correction: Correction) -> Composite:
         """See `Compositor.compose`; the picture is a new array. Uses one thread unless open."""
@@ -125,14 +123,12 @@ class FusedCompositor:
             sides_side // 2 if self._decontaminate else 0,
             wrap_side // 2 if wrapped else 0,
         )
-        tables, colored = _NO_TABLES, _changes_colors(weakened)
-        if colored:
-            tables = np.empty(3 * LUT_STEPS, np.float32)
-            tabulate(np.array(weakened.curves, order="C"), tables)
+        nodes = weakened.curves.shape[1]
         corrected = (
-            colored,
-            np.clip(weakened.matrix, -_MOST_MATRIX, _MOST_MATRIX) * np.float32((LUT_STEPS - 1) / 255),
-            tables,
+            _changes_colors(weakened),
+            (np.clip(weakened.matrix, -_MOST_MATRIX, _MOST_MATRIX) * np.float32((nodes - 1) / 255)).reshape(-1),
+            _tables(weakened.curves),
+            nodes,
             np.array(weakened.log_gain, order="C"),
             bool(weakened.log_gain.any()),
             small_wh,
@@ -198,3 +194,12 @@ def _changes_colors(correction: Correction) -> bool:
     """Whether matrix and curves differ from identity."""
     straight = np.linspace(0, 1, correction.curves.shape[1], dtype=np.float32)
     return not (np.array_equal(correction.matrix, np.eye(3)) and bool((correction.curves == straight).all()))
+
+
+def _tables(curves: F32Array) -> F32Array:
+    """See `compose_band`: (6 * N,) float32."""
+    nodes = curves.shape[1]
+    tables = np.zeros((3, 2, -(-nodes // NODES_AT_ONCE) * NODES_AT_ONCE), np.float32)
+    tables[:, 0, :nodes] = np.clip(curves, 0, 1) * np.float32(255)
+    tables[:, 1, : nodes - 1] = np.diff(tables[:, 0, :nodes], axis=1)
+    return tables.reshape(-1)

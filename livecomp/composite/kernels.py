@@ -17,18 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livecomp.compiled import compiled
+from livecomp.composite.curves import GROUP, correct_bytes, correct_planes
 from livecomp.composite.lanes import BLOCK, LANES, LINE, common_bits, fetch, ramp
 from livecomp.composite.surround import SIDES
 
-__all__ = ["ENCODE_STEPS", "FEW", "LUT_STEPS", "compose_band", "tabulate"]
+__all__ = ["ENCODE_STEPS", "FEW", "compose_band"]
 
 F32 = NDArray[np.float32]
 I32 = NDArray[np.int32]
 U32 = NDArray[np.uint32]
 U8 = NDArray[np.uint8]
-
-LUT_STEPS = 4096
-"""Entries of a tone curve: at the steepest curve allowed, 0 to 1 between two nodes of 32, a step is one 8-bit level."""
 
 ENCODE_STEPS = 4096
 """Entries of the table from the square root of linear light back to encoded values."""
@@ -46,7 +44,6 @@ _ZERO = np.float32(0)
 _TOP = np.float32(255)
 _PER_LEVEL = np.float32(1 / 255)
 _FEW = np.float32(FEW)
-_LUT_TOP = np.float32(LUT_STEPS - 1)
 _ENCODE_TOP = np.float32(ENCODE_STEPS - 1)
 
 _PIECE = 512
@@ -58,7 +55,6 @@ _PLANE = np.uint64(_SPACING)
 _U1, _U2, _U3 = np.uint64(1), np.uint64(2), np.uint64(3)
 _GREEN, _BLUE, _GAIN, _LIGHT, _SIDES = (np.uint64(k) * _PLANE for k in (1, 2, 3, 4, 8))
 _PLANES = 8 + SIDES
-_LUT_GREEN, _LUT_BLUE = np.uint64(LUT_STEPS), np.uint64(2 * LUT_STEPS)
 
 _EMPTY, _EDGE, _LIT, _FULL = 0, 1, 2, 3
 
@@ -77,6 +73,7 @@ def compose_band(
     colored: bool,
     matrix: F32,
     curves: F32,
+    nodes_of_curves: int,
     log_gain: F32,
     shaded: bool,
     small_wh: tuple[int, int],
@@ -103,8 +100,10 @@ def compose_band(
         bottom: One past the last row.
         spans: See `measure_band`.
         colored: Whether `matrix` and `curves` are used.
-        matrix: (3, 3) float32, from 0..255 to positions in `curves`.
-        curves: (3 * LUT_STEPS,) float32, values 0..255.
+        matrix: (9,) float32, from 0..255 to positions on the curves.
+        curves: (6 * N,) float32, for each curve its nodes, 0..255, and from each the way to the next; N is a multiple
+            of `NODES_AT_ONCE`.
+        nodes_of_curves: How many of the N there are.
         log_gain: (h, w) float32.
         shaded: Whether `log_gain` is used.
         small_wh: Width and height of the maps.
@@ -119,10 +118,11 @@ def compose_band(
         linear_light: Blend in linear light, or on encoded values.
     """
     w, h = small_wh
-    planes = np.empty(_PLANES * _SPACING, np.float32)
-    steps = np.empty(3 * _SPACING, np.int32)
-    gains = np.empty(log_gain.shape[1], np.float32)
-    nodes = np.empty((w + 2) * SIDES, np.float32)
+    # what lies between the planes is worked on, too: it has to be numbers
+    planes, rest = np.zeros(_PLANES * _SPACING, np.float32), np.zeros(3 * GROUP, np.uint8)
+    last, spacing = np.uint64(nodes_of_curves - 1), np.uint64(curves.size // 6)
+    gains, gain_slopes = np.empty(log_gain.shape[1], np.float32), np.empty(log_gain.shape[1], np.float32)
+    nodes, slopes = np.empty(w * SIDES, np.float32), np.empty(w * SIDES, np.float32)
     starts, gain_starts = _starts(width, w), _starts(width, gains.size)
     cells, gain_cells = _cells(starts, width), _cells(gain_starts, width)
     lit, kinds = np.zeros(cells.size, np.uint8), np.zeros(cells.size + 1, np.uint8)
@@ -142,9 +142,10 @@ def compose_band(
             g0, g1, g = _place(y, height, log_gain.shape[0])
             for x in range(gains.size):
                 gains[x] = log_gain[g0, x] + g * (log_gain[g1, x] - log_gain[g0, x])
+            _find_slopes(gains, gain_slopes, 1, gains.size)
         if wrapped and v0 != known:
             known = v0
-            _find_lit(around, v0 * w, v1 * w, starts, cells, width, lit)
+            _find_lit(around, v0 * w, v1 * w, starts, lit)
         _find_kinds(alpha, base, begin, end, lit, kinds)
         left = begin
         while left < end:
@@ -152,7 +153,7 @@ def compose_band(
             right = _run(kinds, _EMPTY, False, left, min(end, left + _PIECE))
             at, count = base + np.uint64(left), np.uint64(right - left)
             if colored:
-                _load_mixed(rgb, matrix, steps, at, count)
+                _correct_bytes(rgb, at, planes, count, matrix, curves, last, spacing, rest)
             else:
                 _load(rgb, planes, at, np.uint64(0), count)
             x = left
@@ -164,17 +165,16 @@ def compose_band(
                     cell = _Int(cells[x // BLOCK])
                     n0, n1 = _nodes_between(cell, stop, starts, w)
                     _mix_sides(sides, v0 * w, v1 * w, n0, n1, v, per_side, nodes)
-                    _stretch(nodes, n0, SIDES, planes, _SIDES + to, starts, cell, x, stop, w, width)
+                    _find_slopes(nodes, slopes, SIDES, n1 - n0)
+                    _stretch(nodes, slopes, n0, SIDES, planes, _SIDES + to, starts, cell, x, stop, width)
                     _load(rgb, planes, here, to, more)
                     _decontaminate(planes, alpha, here, to, more)
                     if colored:
-                        _mix(planes, matrix, steps, to, more)
+                        _correct_planes(planes, to, more, matrix, curves, last, spacing)
                 x = stop
-            if colored:
-                _look_up(planes, curves, steps, count)
             if shaded:
                 cell = _Int(gain_cells[left // BLOCK])
-                _stretch(gains, 0, 1, planes, _GAIN, gain_starts, cell, left, right, gains.size, width)
+                _stretch(gains, gain_slopes, 0, 1, planes, _GAIN, gain_starts, cell, left, right, width)
                 _shade(planes, count)
             x = left
             while wrapped and x < right:
@@ -185,7 +185,8 @@ def compose_band(
                     cell = _Int(cells[x // BLOCK])
                     n0, n1 = _nodes_between(cell, stop, starts, w)
                     _mix_light(light, around, v0 * w, v1 * w, n0, n1, v, nodes)
-                    _stretch(nodes, n0, 4, planes, _LIGHT + to, starts, cell, x, stop, w, width)
+                    _find_slopes(nodes, slopes, 4, n1 - n0)
+                    _stretch(nodes, slopes, n0, 4, planes, _LIGHT + to, starts, cell, x, stop, width)
                     _wrap(planes, light_wrap, to, more)
                 x = stop
             x = left
@@ -259,47 +260,37 @@ def _load(rgb: U8, planes: F32, at: np.uint64, to: np.uint64, count: np.uint64) 
 
 
 @_compiled
-def _step(r: np.float32, g: np.float32, b: np.float32, mr: np.float32, mg: np.float32, mb: np.float32) -> np.int32:
-    """A row of the matrix, giving the position in its curve's table."""
-    return np.int32(min(max(mr * r + mg * g + mb * b, _ZERO), _LUT_TOP) + _HALF)
+def _correct_bytes(
+    rgb: U8,
+    at: np.uint64,
+    planes: F32,
+    count: np.uint64,
+    matrix: F32,
+    curves: F32,
+    last: np.uint64,
+    spacing: np.uint64,
+    rest: U8,
+) -> None:
+    """Matrix and curves for pixels of the frame; `rest` is (3 * GROUP,) uint8, scratch."""
+    group, first = np.uint64(GROUP), _U3 * at
+    # the last group of a row may go on into the next one, but not beyond the picture
+    whole = (count + group - _U1) // group * group
+    if first + _U3 * whole > np.uint64(rgb.size):
+        whole = count // group * group
+    for x in range(np.uint64(0), whole, group):
+        correct_bytes(rgb, first + _U3 * x, planes, x, _PLANE, matrix, curves, last, spacing)
+    if whole < count:
+        for x in range(_U3 * (count - whole)):
+            rest[x] = rgb[first + _U3 * whole + x]
+        correct_bytes(rest, np.uint64(0), planes, whole, _PLANE, matrix, curves, last, spacing)
 
 
 @_compiled
-def _mix(planes: F32, matrix: F32, steps: I32, to: np.uint64, count: np.uint64) -> None:
-    m00, m01, m02 = matrix[0, 0], matrix[0, 1], matrix[0, 2]
-    m10, m11, m12 = matrix[1, 0], matrix[1, 1], matrix[1, 2]
-    m20, m21, m22 = matrix[2, 0], matrix[2, 1], matrix[2, 2]
-    for k in range(count):
-        x = to + k
-        r, g, b = planes[x], planes[_GREEN + x], planes[_BLUE + x]
-        steps[x] = _step(r, g, b, m00, m01, m02)
-        steps[_GREEN + x] = _step(r, g, b, m10, m11, m12)
-        steps[_BLUE + x] = _step(r, g, b, m20, m21, m22)
-
-
-@_compiled
-def _load_mixed(rgb: U8, matrix: F32, steps: I32, at: np.uint64, count: np.uint64) -> None:
-    """`_load` and `_mix` at once."""
-    m00, m01, m02 = matrix[0, 0], matrix[0, 1], matrix[0, 2]
-    m10, m11, m12 = matrix[1, 0], matrix[1, 1], matrix[1, 2]
-    m20, m21, m22 = matrix[2, 0], matrix[2, 1], matrix[2, 2]
-    start = _U3 * at
-    for x in range(count):
-        i = start + _U3 * x
-        r, g, b = np.float32(rgb[i]), np.float32(rgb[i + _U1]), np.float32(rgb[i + _U2])
-        steps[x] = _step(r, g, b, m00, m01, m02)
-        steps[_GREEN + x] = _step(r, g, b, m10, m11, m12)
-        steps[_BLUE + x] = _step(r, g, b, m20, m21, m22)
-
-
-@_compiled
-def _look_up(planes: F32, curves: F32, steps: I32, count: np.uint64) -> None:
-    for x in range(count):
-        planes[x] = curves[np.uint64(np.uint32(steps[x]))]
-    for x in range(count):
-        planes[_GREEN + x] = curves[_LUT_GREEN + np.uint64(np.uint32(steps[_GREEN + x]))]
-    for x in range(count):
-        planes[_BLUE + x] = curves[_LUT_BLUE + np.uint64(np.uint32(steps[_BLUE + x]))]
+def _correct_planes(
+    planes: F32, to: np.uint64, count: np.uint64, matrix: F32, curves: F32, last: np.uint64, spacing: np.uint64
+) -> None:
+    for x in range(to, to + count, np.uint64(GROUP)):
+        correct_planes(planes, x, planes, x, _PLANE, matrix, curves, last, spacing)
 
 
 @_compiled
@@ -414,25 +405,6 @@ def _mixed_light(value: np.float32, a: np.float32, scene: np.float32, linear: F3
 
 
 @_compiled
-def tabulate(curves: F32, tables: F32) -> None:
-    """Fill `tables` with each of the curves over its domain.
-
-    Args:
-        curves: (3, N) float32, values 0..1 at even distances; what is beyond counts as 0 or 1.
-        tables: (3 * LUT_STEPS,) float32, written, values 0..255.
-    """
-    last = curves.shape[1] - 1
-    scale = np.float32(last) / _LUT_TOP
-    for c in range(3):
-        for k in range(LUT_STEPS):
-            position = np.float32(np.int32(k)) * scale
-            first = min(int(position), last - 1)
-            low = min(max(curves[c, first], _ZERO), _ONE)
-            high = min(max(curves[c, first + 1], _ZERO), _ONE)
-            tables[c * LUT_STEPS + k] = _TOP * (low + (position - np.float32(first)) * (high - low))
-
-
-@_compiled
 def _place(index: int, length: int, small: int) -> tuple[int, int, np.float32]:
     """Where pixel `index` of `length` falls among `small` nodes: two neighbours and the weight of the second."""
     position = (np.float32(index) + _HALF) * np.float32(small) / np.float32(length) - _HALF
@@ -478,15 +450,17 @@ def _nodes_between(cell: int, right: int, starts: I32, columns: int) -> tuple[in
 
 
 @_compiled
-def _find_lit(around: F32, upper: int, lower: int, starts: I32, cells: I32, width: int, lit: U8) -> None:
+def _find_lit(around: F32, upper: int, lower: int, starts: I32, lit: U8) -> None:
     """Which blocks of a row between two rows of nodes the scene's light reaches."""
+    columns = starts.size - 2
+    up, low = np.uint64(4 * upper + 3), np.uint64(4 * lower + 3)
     for block in range(lit.size):
-        cell, stop = _Int(cells[block]), min(width, BLOCK * (block + 1))
-        first, last = _nodes_between(cell, stop, starts, starts.size - 2)
-        found = False
-        for k in range(first, last):
-            found |= around[upper + k] > _ZERO or around[lower + k] > _ZERO
-        lit[block] = found
+        lit[block] = 0
+    for k in range(np.uint64(columns)):
+        if around[up + np.uint64(4) * k] > _ZERO or around[low + np.uint64(4) * k] > _ZERO:
+            # a node acts on the pixels on either side of it, as far as the next one
+            for block in range(starts[k] // BLOCK, (max(1, starts[k + np.uint64(2)]) - 1) // BLOCK + 1):
+                lit[np.uint64(block)] = 1
 
 
 @_compiled
@@ -507,16 +481,25 @@ def _mix_light(
 ) -> None:
     """The same for the scene's light, and with it 1 minus the blurred matte."""
     up, low = np.uint64(4 * (upper + first)), np.uint64(4 * (lower + first))
+    rest = _ONE - v
     for x in range(np.uint64(4 * (last - first))):
-        nodes[x] = light[up + x] + v * (light[low + x] - light[up + x])
-    up, low = np.uint64(upper + first), np.uint64(lower + first)
-    for x in range(np.uint64(last - first)):
-        nodes[np.uint64(4) * x + _U3] = around[up + x] + v * (around[low + x] - around[up + x])
+        nodes[x] = rest * (light[up + x] + around[up + x]) + v * (light[low + x] + around[low + x])
+
+
+@_compiled
+def _find_slopes(nodes: F32, slopes: F32, channels: int, count: int) -> None:
+    """From each of `count` nodes to the next one; none after the last."""
+    step, last = np.uint64(channels), np.uint64(channels * (count - 1))
+    for x in range(last):
+        slopes[x] = nodes[x + step] - nodes[x]
+    for x in range(step):
+        slopes[last + x] = _ZERO
 
 
 @_compiled
 def _stretch(
     nodes: F32,
+    slopes: F32,
     first: int,
     channels: int,
     planes: F32,
@@ -525,27 +508,24 @@ def _stretch(
     cell: int,
     left: int,
     right: int,
-    columns: int,
     width: int,
 ) -> None:
-    """A row of nodes, `channels` values each, as planes: bilinear, the ends repeated.
+    """A row of nodes from `first` on, `channels` values each, as planes: bilinear, the ends repeated.
 
     Writes `LANES` pixels at a time, also beyond a stretch, where the next one writes anew.
     """
-    scale = np.float32(columns) / np.float32(width)
+    scale = np.float32(starts.size - 2) / np.float32(width)
     x = left
     while x < right:
         stop = min(right, _Int(starts[cell + 1]))
         i = np.uint64(channels * (max(cell - 1, 0) - first))
-        j = np.uint64(channels * (min(cell, columns - 1) - first))
-        t = (np.float32(x) + _HALF) * scale + _HALF - np.float32(cell)
+        step = scale if cell > 0 else _ZERO
+        t = (np.float32(x) + _HALF) * scale + _HALF - np.float32(cell) if cell > 0 else _ZERO
         to = plane + np.uint64(x - left)
         for _ in range(x, stop, LANES):
             for c in range(np.uint64(channels)):
-                value = nodes[i + c]
-                more = nodes[j + c] - value
-                ramp(planes, to + c * _PLANE, value + t * more, scale * more)
+                ramp(planes, to + c * _PLANE, nodes[i + c], slopes[i + c], t, step)
             to += np.uint64(LANES)
-            t += scale * np.float32(LANES)
+            t += step * np.float32(LANES)
         x = stop
         cell += 1

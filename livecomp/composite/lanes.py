@@ -14,12 +14,26 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["BLOCK", "LANES", "LINE", "common_bits", "fetch", "ramp", "slide"]
+__all__ = [
+    "BLOCK",
+    "LANES",
+    "LINE",
+    "Llvm",
+    "common_bits",
+    "fetch",
+    "get_function",
+    "lowered",
+    "ramp",
+    "set_aside",
+    "slide",
+    "splat",
+    "vector_at",
+]
 
 LANES = 8
 """Values at a time of `ramp` and `slide`."""
 
-BLOCK = 32
+BLOCK = 16
 """Values at a time of `common_bits`."""
 
 LINE = 64
@@ -28,31 +42,33 @@ LINE = 64
 _BYTE, _WORD, _FLOAT, _LONG = ir.IntType(8), ir.IntType(32), ir.FloatType(), ir.IntType(64)
 
 
-_get_function: Any = cgutils.get_or_insert_function
+get_function: Any = cgutils.get_or_insert_function
+set_aside: Any = cgutils.alloca_once_value
 
-_Llvm: TypeAlias = Any
+Llvm: TypeAlias = Any
 """What numba and llvmlite hand around while they compile; it carries no types."""
 
 
-def _lowered(function: Callable[..., _Llvm]) -> Any:  # noqa: ANN401
+def lowered(function: Callable[..., Llvm]) -> Any:  # noqa: ANN401
     """Make it a function that compiled loops can call."""
     return intrinsic(function)
 
 
-def _vector_at(context: _Llvm, builder: _Llvm, kind: _Llvm, array: _Llvm, index: _Llvm, vector: _Llvm) -> _Llvm:
+def vector_at(context: Llvm, builder: Llvm, kind: Llvm, array: Llvm, index: Llvm, vector: Llvm) -> Llvm:
     """The address of `index` in a one-dimensional array, as that of a vector."""
     data = context.make_array(kind)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
 
 
-def _splat(builder: _Llvm, value: _Llvm, vector: _Llvm) -> _Llvm:
+def splat(builder: Llvm, value: Llvm, vector: Llvm) -> Llvm:
+    """A vector of one value."""
     one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(_WORD, 0))
     order = ir.Constant(ir.VectorType(_WORD, vector.count), [0] * vector.count)
     return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), order)
 
 
-@_lowered
-def common_bits(typing: _Llvm, values: _Llvm, index: _Llvm) -> _Llvm:
+@lowered
+def common_bits(typing: Llvm, values: Llvm, index: Llvm) -> Llvm:
     """Of `BLOCK` uint8 from a place on: 0 where all are 0, 2 where all are 255, else 1.
 
     Args:
@@ -62,9 +78,9 @@ def common_bits(typing: _Llvm, values: _Llvm, index: _Llvm) -> _Llvm:
     """
     vector = ir.VectorType(_BYTE, BLOCK)
 
-    def generate(context: _Llvm, builder: _Llvm, signature: _Llvm, arguments: _Llvm) -> _Llvm:
+    def generate(context: Llvm, builder: Llvm, signature: Llvm, arguments: Llvm) -> Llvm:
         array, at = arguments
-        place = _vector_at(context, builder, signature.args[0], array, at, vector)
+        place = vector_at(context, builder, signature.args[0], array, at, vector)
         block = builder.load(place, align=1)
         mask = ir.IntType(BLOCK)
         some = builder.bitcast(builder.icmp_unsigned("!=", block, ir.Constant(vector, [0] * BLOCK)), mask)
@@ -76,62 +92,89 @@ def common_bits(typing: _Llvm, values: _Llvm, index: _Llvm) -> _Llvm:
     return types.int64(values, types.uint64), generate
 
 
-@_lowered
-def ramp(typing: _Llvm, values: _Llvm, index: _Llvm, first: _Llvm, step: _Llvm) -> _Llvm:
-    """Write `LANES` float32 from a place on: first, first + step, first + 2 step...
+@lowered
+def ramp(typing: Llvm, values: Llvm, index: Llvm, base: Llvm, slope: Llvm, first: Llvm, step: Llvm) -> Llvm:
+    """Write `LANES` float32 from a place on: base + slope * first, base + slope * (first + step)...
 
     Args:
         typing: Numba's own.
         values: (N,) float32.
         index: uint64, at most N - `LANES`.
+        base: float32.
+        slope: float32.
         first: float32.
         step: float32.
     """
     vector = ir.VectorType(_FLOAT, LANES)
 
-    def generate(context: _Llvm, builder: _Llvm, signature: _Llvm, arguments: _Llvm) -> _Llvm:
-        array, at, begin, by = arguments
-        place = _vector_at(context, builder, signature.args[0], array, at, vector)
+    def generate(context: Llvm, builder: Llvm, signature: Llvm, arguments: Llvm) -> Llvm:
+        array, at, *numbers = arguments
+        place = vector_at(context, builder, signature.args[0], array, at, vector)
+        start, rise, begin, by = (splat(builder, number, vector) for number in numbers)
         counting = ir.Constant(vector, [float(k) for k in range(LANES)])
-        rise = builder.fmul(_splat(builder, by, vector), counting, flags=["fast"])
-        builder.store(builder.fadd(_splat(builder, begin, vector), rise, flags=["fast"]), place, align=1)
+        along = builder.fadd(begin, builder.fmul(by, counting, flags=["fast"]), flags=["fast"])
+        risen = builder.fmul(rise, along, flags=["fast"])
+        builder.store(builder.fadd(start, risen, flags=["fast"]), place, align=4)
         return context.get_dummy_value()
 
-    return types.void(values, types.uint64, types.float32, types.float32), generate
+    return types.void(values, types.uint64, *[types.float32] * 4), generate
 
 
-@_lowered
-def slide(typing: _Llvm, to: _Llvm, here: _Llvm, before: _Llvm, source: _Llvm, more: _Llvm, less: _Llvm) -> _Llvm:
-    """Write `LANES` uint32 from `here` on: those from `before` on, and of `source` those at `more` less `less`.
+@lowered
+def slide(
+    typing: Llvm,
+    to: Llvm,
+    start: Llvm,
+    source: Llvm,
+    origin: Llvm,
+    first: Llvm,
+    last: Llvm,
+    length: Llvm,
+    reach: Llvm,
+) -> Llvm:
+    """A box filter over nodes of `LANES` uint32 each: node `first` is there, and those up to `last` are written.
+
+    The sums stay in registers; through memory, each would wait for the one before to be written and read again.
 
     Args:
         typing: Numba's own.
         to: (N,) uint32.
-        here: uint64, at most N - `LANES`, as are `before`, `more` and `less` for their arrays.
-        before: uint64.
+        start: Where node 0 lies in `to`.
         source: (M,) uint32.
-        more: uint64.
-        less: uint64.
+        origin: Where node 0 lies in `source`.
+        first: The first node; all numbers are int64.
+        last: One past the last node.
+        length: Number of nodes; those beyond the ends count as the ones at the ends.
+        reach: Half a side of the box.
     """
-    vector = ir.VectorType(_WORD, LANES)
+    vector, number = ir.VectorType(_WORD, LANES), types.int64
 
-    def generate(context: _Llvm, builder: _Llvm, signature: _Llvm, arguments: _Llvm) -> _Llvm:
-        target, at, last, origin, added, dropped = arguments
-        into, out_of = signature.args[0], signature.args[3]
+    def generate(context: Llvm, builder: Llvm, signature: Llvm, arguments: Llvm) -> Llvm:
+        target, at, values, base, begin, end, count, half = arguments
+        one, none = ir.Constant(_LONG, 1), ir.Constant(_LONG, 0)
 
-        def load(kind: _Llvm, array: _Llvm, index: _Llvm) -> _Llvm:
-            return builder.load(_vector_at(context, builder, kind, array, index, vector), align=4)
+        def place(kind: Llvm, array: Llvm, offset: Llvm, node: Llvm) -> Llvm:
+            index = builder.add(offset, builder.mul(node, ir.Constant(_LONG, LANES)))
+            return vector_at(context, builder, kind, array, index, vector)
 
-        total = builder.add(load(into, target, last), load(out_of, origin, added))
-        total = builder.sub(total, load(out_of, origin, dropped))
-        builder.store(total, _vector_at(context, builder, into, target, at, vector), align=4)
+        def clamped(node: Llvm, limit: Llvm, beyond: str) -> Llvm:
+            return builder.select(builder.icmp_signed(beyond, node, limit), limit, node)
+
+        total = set_aside(builder, builder.load(place(signature.args[0], target, at, begin), align=4))
+        with cgutils.for_range_slice(builder, builder.add(begin, one), end, one, _LONG) as (node, _):
+            more = clamped(builder.add(node, half), builder.sub(count, one), ">")
+            less = clamped(builder.sub(builder.sub(node, half), one), none, "<")
+            added = builder.load(place(signature.args[2], values, base, more), align=4)
+            dropped = builder.load(place(signature.args[2], values, base, less), align=4)
+            builder.store(builder.add(builder.load(total), builder.sub(added, dropped)), total)
+            builder.store(builder.load(total), place(signature.args[0], target, at, node), align=4)
         return context.get_dummy_value()
 
-    return types.void(to, types.uint64, types.uint64, source, types.uint64, types.uint64), generate
+    return types.void(to, number, source, *[number] * 5), generate
 
 
-@_lowered
-def fetch(typing: _Llvm, values: _Llvm, index: _Llvm) -> _Llvm:
+@lowered
+def fetch(typing: Llvm, values: Llvm, index: Llvm) -> Llvm:
     """Have a place of an array, and what lies around it, in the cache soon.
 
     Args:
@@ -140,12 +183,12 @@ def fetch(typing: _Llvm, values: _Llvm, index: _Llvm) -> _Llvm:
         index: uint64; beyond the array is harmless.
     """
 
-    def generate(context: _Llvm, builder: _Llvm, signature: _Llvm, arguments: _Llvm) -> _Llvm:
+    def generate(context: Llvm, builder: Llvm, signature: Llvm, arguments: Llvm) -> Llvm:
         array, at = arguments
         place = builder.gep(context.make_array(signature.args[0])(context, builder, array).data, [at])
         pointer = place.type
         kind = ir.FunctionType(ir.VoidType(), [pointer, _WORD, _WORD, _WORD])
-        function = _get_function(builder.module, kind, "llvm.prefetch.p0")
+        function = get_function(builder.module, kind, "llvm.prefetch.p0")
         builder.call(function, [place, *(ir.Constant(_WORD, value) for value in (0, 3, 1))])
         return context.get_dummy_value()
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livecomp.compiled import compiled
-from livecomp.composite.lanes import BLOCK, common_bits, slide
+from livecomp.composite.lanes import BLOCK, LINE, common_bits, fetch, slide
 
 __all__ = ["SIDES", "measure_band"]
 
@@ -66,7 +66,7 @@ def measure_band(
         sides_reach: Half a side of the boxes of `sides`, in nodes; 0 leaves it alone.
         wrap_reach: Half a side of the boxes of `around`, in nodes; 0 leaves it alone.
         sides: (h * w * SIDES,) uint32, written: weighted sums of colours and sums of weights.
-        around: (h * w,) float32, written: 1 minus the blurred matte.
+        around: (h * w * 4,) float32, written: three times 0, and 1 minus the blurred matte.
         least: What is less becomes 0 in `around`.
         work: (h * w * SIDES + 2 * w * SIDES,) uint32, scratch.
     """
@@ -92,6 +92,8 @@ def _find(alpha: U8, width: int, top: int, bottom: int, spans: I32) -> tuple[int
     left, right, upper, lower = width, 0, bottom, top
     for y in range(top, bottom):
         base = np.uint64(y) * np.uint64(width)
+        for at in range(base + np.uint64(width), base + np.uint64(2 * width), np.uint64(LINE)):
+            fetch(alpha, at)
         begin, end = _span(alpha, base, base + np.uint64(width))
         first, last = _Int(begin - base), _Int(end - base)
         first -= first % BLOCK
@@ -188,11 +190,7 @@ def _slide_columns(
         other = np.uint64(from_start + SIDES * max(0, min(width - 1, first + k)))
         for c in range(np.uint64(SIDES)):
             to[begin + c] = source[other + c] + (to[begin + c] if k > -reach else np.uint32(0))
-    for x in range(first + 1, last):
-        more = np.uint64(from_start + SIDES * min(width - 1, x + reach))
-        less = np.uint64(from_start + SIDES * max(0, x - reach - 1))
-        here = np.uint64(to_start + SIDES * x)
-        slide(to, here, here - np.uint64(SIDES), source, more, less)
+    slide(to, to_start, source, from_start, first, last, width, reach)
 
 
 @_compiled
@@ -261,4 +259,6 @@ def _sum_around(
             if x > left:
                 total += line[min(w - 1, x + reach)] - line[max(0, x - reach - 1)]
             value = np.float32(total) * scale
-            around[base + x] = value if value >= least else np.float32(0)
+            at = 4 * (base + x)
+            around[at] = around[at + 1] = around[at + 2] = np.float32(0)
+            around[at + 3] = value if value >= least else np.float32(0)

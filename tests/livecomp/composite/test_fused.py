@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -185,3 +189,37 @@ def test_the_light_of_a_scene_is_that_of_this_scene() -> None:
     for level, expected in zip((5, 250), fresh, strict=True):
         moving[:] = level
         np.testing.assert_array_equal(kept.compose(frame, moving, Correction.identity()).rgb, expected)
+
+
+@pytest.mark.parametrize("nodes", [2, 7, 32, 33, 100])
+def test_curves_of_any_length_agree_with_the_reference(nodes: int) -> None:
+    rng = np.random.default_rng(nodes)
+    frame = Frame(random_picture(rng, 50, 77), 0).with_alpha(soft_alpha(rng, 50, 77))
+    scene, like = random_picture(rng, 50, 77), random_correction(rng)
+    curves = np.sort(rng.uniform(-0.1, 1.1, (3, nodes)), axis=1).astype(np.float32)
+    correction = Correction(like.matrix, curves, like.log_gain)
+    shown = [
+        compositor(decontaminate=True).compose(frame, scene, correction).rgb
+        for compositor in (FusedCompositor, ReferenceCompositor)
+    ]
+    assert difference(*shown) <= 1
+
+
+@pytest.mark.parametrize("instructions", ["+avx2,+fma,+avx", ""])
+def test_other_processors_show_the_same(instructions: str, tmp_path: Path) -> None:
+    """Compiled for less than this processor has: another way to look up curves, and smaller vectors."""
+    script = (
+        "import sys, numpy as np\n"
+        "from tests.livecomp.composite.test_fused import *\n"
+        "rng = np.random.default_rng(1)\n"
+        "frame = Frame(random_picture(rng, 70, 99), 0).with_alpha(soft_alpha(rng, 70, 99))\n"
+        "scene, correction = random_picture(rng, 70, 99), random_correction(rng)\n"
+        "options = {'light_wrap': 0.5, 'decontaminate': True}\n"
+        "both = FusedCompositor, ReferenceCompositor\n"
+        "shown = [one(**options).compose(frame, scene, correction).rgb for one in both]\n"
+        "sys.exit(0 if difference(*shown) <= 1 else 'they differ')\n"
+    )
+    environment = {**os.environ, "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": instructions}
+    environment["NUMBA_CACHE_DIR"] = str(tmp_path)
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -37,7 +37,7 @@ def measured(rgb: U8Array, alpha: U8Array, top: int, bottom: int) -> tuple[np.nd
     height, width = alpha.shape
     w, h = small_size((width, height))
     spans = np.full(2 * height, -1, np.int32)
-    sides, around = np.full(h * w * SIDES, 2**32 - 1, np.uint32), np.full(h * w, np.nan, np.float32)
+    sides, around = np.full(h * w * SIDES, 2**32 - 1, np.uint32), np.full(h * w * 4, np.nan, np.float32)
     reaches = [box_side(reach, w) // 2 for reach in (SIDE_REACH, WRAP_REACH)]
     measure_band(
         freeze(rgb.reshape(-1)),
@@ -58,7 +58,7 @@ def measured(rgb: U8Array, alpha: U8Array, top: int, bottom: int) -> tuple[np.nd
     )
     shares = sides.astype(np.float64) / (WEIGHT_TOP * (2 * reaches[0] + 1) ** 4)
     shares[sides == 2**32 - 1] = np.nan
-    return spans.reshape(-1, 2), shares.reshape(h, w, SIDES), around.reshape(h, w)
+    return spans.reshape(-1, 2), shares.reshape(h, w, SIDES), around.reshape(h, w, 4)[..., 3]
 
 
 @pytest.mark.parametrize("size", [(360, 640), (719, 1283), (90, 160), (33, 40)], ids=str)
