@@ -24,6 +24,7 @@ from livecomp.composite.edges import (
     taken_pixels,
 )
 from livecomp.composite.kernels import ENCODE_STEPS, compose_band
+from livecomp.composite.lanes import BLOCK
 from livecomp.composite.reference import check_background
 from livecomp.composite.surround import SIDES, measure_band
 from livecomp.correction import Correction, F32Array
@@ -36,9 +37,9 @@ _ENCODE = encoded_from_linear(np.linspace(0, 1, ENCODE_STEPS, dtype=np.float32) 
 _WEIGHTS = np.round(np.concatenate([OF_PERSON, OF_ROOM]) * WEIGHT_TOP).astype(np.uint32)
 _NO_LIGHT = np.zeros(4, np.float32)
 _ROWS_WORTH_A_THREAD = 64
-_SAMPLED = 8
-_PER_PIXEL, _PER_PERSON = 1, 8
-"""What a pixel costs, and more where the person is: to share the rows out fairly."""
+_SAMPLED = 16
+_PER_PIXEL, _PER_PERSON, _PER_MIXED = 1, 4, 10
+"""What a pixel takes, and what it takes more where the person is and at the edge: to share rows out fairly."""
 _MOST_MATRIX = np.float32(1e4)
 """Beyond it, sums could overflow to values for which the compiled loop has no index."""
 
@@ -49,6 +50,7 @@ class _Scratch:
 
     size_wh: tuple[int, int]
     spans: NDArray[np.int32]
+    kinds: U8Array
     sides: NDArray[np.uint32]
     around: F32Array
     work: NDArray[np.uint32]
@@ -60,6 +62,7 @@ class _Scratch:
         return cls(
             size_wh,
             np.empty(2 * size_wh[1], np.int32),
+            np.empty(size_wh[1] * -(-size_wh[0] // BLOCK), np.uint8),
             np.empty(nodes * SIDES, np.uint32),
             np.empty(nodes * 4, np.float32),
             np.empty((nodes + 2 * width) * SIDES, np.uint32),
@@ -145,7 +148,7 @@ class FusedCompositor:
         def band(top: int, bottom: int) -> None:
             scratch = self._take((width, height))
             sides, around = scratch.sides, scratch.around
-            rows = (width, height, top, bottom, scratch.spans)
+            rows = (width, height, top, bottom, scratch.spans, scratch.kinds)
             measure_band(*pictures[:2], *rows, *measured, sides, around, np.float32(LEAST_WRAP), scratch.work)
             compose_band(*pictures, *rows, *corrected, sides, per_side, self._decontaminate, around, *blended)
             self._spare.append(scratch)
@@ -178,9 +181,9 @@ def _shares(alpha: U8Array, count: int) -> list[int]:
     height = alpha.shape[0]
     if count < 2:
         return [0, height]
-    sampled = alpha[::_SAMPLED, :: 2 * _SAMPLED]
-    people = np.count_nonzero(sampled, axis=1)
-    work = np.cumsum(_PER_PIXEL * sampled.shape[1] + _PER_PERSON * people)
+    sampled = alpha[::_SAMPLED, ::_SAMPLED]
+    people, mixed = sampled > 0, sampled - np.uint8(1) < np.uint8(254)
+    work = np.cumsum((_PER_PIXEL + _PER_PERSON * people + _PER_MIXED * mixed).sum(axis=1))
     inner = np.searchsorted(work, work[-1] * np.arange(1, count) / count) * _SAMPLED
     return [0, *(int(row) for row in inner), height]
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from livecomp.compiled import compiled
 from livecomp.composite.curves import GROUP, correct_bytes, correct_planes
-from livecomp.composite.lanes import BLOCK, LANES, LINE, common_bits, fetch, ramp
+from livecomp.composite.lanes import BLOCK, LANES, LINE, fetch, ramp
 from livecomp.composite.surround import SIDES
 
 __all__ = ["ENCODE_STEPS", "FEW", "compose_band"]
@@ -70,6 +70,7 @@ def compose_band(
     top: int,
     bottom: int,
     spans: I32,
+    blocks: U8,
     colored: bool,
     matrix: F32,
     curves: F32,
@@ -99,6 +100,7 @@ def compose_band(
         top: First row.
         bottom: One past the last row.
         spans: See `measure_band`.
+        blocks: Its `kinds`.
         colored: Whether `matrix` and `curves` are used.
         matrix: (9,) float32, from 0..255 to positions on the curves.
         curves: (6 * N,) float32, for each curve its nodes, 0..255, and from each the way to the next; N is a multiple
@@ -125,7 +127,7 @@ def compose_band(
     nodes, slopes = np.empty(w * SIDES, np.float32), np.empty(w * SIDES, np.float32)
     starts, gain_starts = _starts(width, w), _starts(width, gains.size)
     cells, gain_cells = _cells(starts, width), _cells(gain_starts, width)
-    lit, kinds = np.zeros(cells.size, np.uint8), np.zeros(cells.size + 1, np.uint8)
+    lit, kinds = np.zeros(cells.size, np.uint8), np.zeros(cells.size, np.uint8)
     wrapped = light_wrap > _ZERO
     known = -1
     for y in range(top, bottom):
@@ -146,7 +148,7 @@ def compose_band(
         if wrapped and v0 != known:
             known = v0
             _find_lit(around, v0 * w, v1 * w, starts, lit)
-        _find_kinds(alpha, base, begin, end, lit, kinds)
+        _tell_lit(blocks, np.uint64(y) * np.uint64(lit.size), lit, kinds)
         left = begin
         while left < end:
             left = _run(kinds, _EMPTY, True, left, end)
@@ -222,23 +224,11 @@ def _fetch_row(rgb: U8, alpha: U8, base: np.uint64, begin: int, end: int) -> Non
 
 
 @_compiled
-def _find_kinds(alpha: U8, base: np.uint64, begin: int, end: int, lit: U8, kinds: U8) -> None:
-    """Of each block of a row: the least kind that all its pixels share."""
-    for left in range(begin, end, BLOCK):
-        start = base + np.uint64(left)
-        if left + BLOCK <= end:
-            bits = common_bits(alpha, start)
-        else:
-            some, full = False, True
-            for x in range(np.uint64(end - left)):
-                some |= alpha[start + x] != 0
-                full &= alpha[start + x] == 255
-            bits = _Int(some) + _Int(full)
-        block = left // BLOCK
-        if bits == 2:
-            kinds[block] = _LIT if lit[block] else _FULL
-        else:
-            kinds[block] = _EDGE if bits else _EMPTY
+def _tell_lit(blocks: U8, row: np.uint64, lit: U8, kinds: U8) -> None:
+    """The kinds of a row: whether the scene's light reaches a block of the person alone."""
+    for block in range(np.uint64(lit.size)):
+        bits = blocks[row + block]
+        kinds[block] = bits + (bits >> np.uint8(1)) * (np.uint8(1) - lit[block])
 
 
 @_compiled

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livecomp.compiled import compiled
-from livecomp.composite.lanes import BLOCK, LINE, common_bits, fetch, slide
+from livecomp.composite.lanes import BLOCK, common_bits, slide
 
 __all__ = ["SIDES", "measure_band"]
 
@@ -27,7 +27,6 @@ SIDES = 8
 
 _compiled = compiled(nogil=True, error_model="numpy")
 _Int: Any = np.int64
-_STRIDE = np.uint64(BLOCK)
 
 
 @_compiled
@@ -39,6 +38,7 @@ def measure_band(
     top: int,
     bottom: int,
     spans: I32,
+    kinds: U8,
     columns: I32,
     rows: I32,
     weights: U32,
@@ -49,7 +49,7 @@ def measure_band(
     least: np.float32,
     work: U32,
 ) -> None:
-    """Fill `spans`, and the maps wherever a pixel of the band may look at them.
+    """Fill `spans` and `kinds`, and the maps wherever a pixel of the band may look at them.
 
     Args:
         rgb: (H * W * 3,) uint8, the frame.
@@ -58,8 +58,9 @@ def measure_band(
         height: Of the frame.
         top: First row of the band.
         bottom: One past its last row.
-        spans: (2 * H,) int32, written: first pixel of each row, a multiple of `BLOCK`, and one past the last that is
-            not 0; equal where there is none.
+        spans: (2 * H,) int32, written: of each row the first pixel of the blocks that are not all 0, and one past their
+            last; equal where there is none.
+        kinds: (H * ceil(W / BLOCK),) uint8, written: of each block 0 where all are 0, 2 where all are 255, else 1.
         columns: (w,) int32, which column of the frame each column of the maps takes.
         rows: (h,) int32, the same for rows.
         weights: (2 * 256,) uint32, weight of each alpha among the person, and among the room.
@@ -70,7 +71,7 @@ def measure_band(
         least: What is less becomes 0 in `around`.
         work: (h * w * SIDES + 2 * w * SIDES,) uint32, scratch.
     """
-    left, right, upper, lower = _find(alpha, width, top, bottom, spans)
+    left, right, upper, lower = _find(alpha, width, top, bottom, spans, kinds)
     if left >= right:
         return
     w, h = columns.size, rows.size
@@ -87,40 +88,38 @@ def measure_band(
 
 
 @_compiled
-def _find(alpha: U8, width: int, top: int, bottom: int, spans: I32) -> tuple[int, int, int, int]:
-    """Fill `spans`; the box around them, in pixels: left, right, top, bottom."""
+def _find(alpha: U8, width: int, top: int, bottom: int, spans: I32, kinds: U8) -> tuple[int, int, int, int]:
+    """Fill `spans` and `kinds`; the box around the person, in pixels: left, right, top, bottom."""
     left, right, upper, lower = width, 0, bottom, top
+    blocks = (width + BLOCK - 1) // BLOCK
+    whole = width // BLOCK
     for y in range(top, bottom):
-        base = np.uint64(y) * np.uint64(width)
-        for at in range(base + np.uint64(width), base + np.uint64(2 * width), np.uint64(LINE)):
-            fetch(alpha, at)
-        begin, end = _span(alpha, base, base + np.uint64(width))
-        first, last = _Int(begin - base), _Int(end - base)
-        first -= first % BLOCK
-        if last <= first:
-            first = last = 0
-        else:
-            left, right = min(left, first), max(right, min(width, last + BLOCK - 1))
+        base, row = np.uint64(y) * np.uint64(width), np.uint64(y) * np.uint64(blocks)
+        for block in range(np.uint64(whole)):
+            kinds[row + block] = common_bits(alpha, base + np.uint64(BLOCK) * block)
+        if whole < blocks:
+            kinds[row + np.uint64(whole)] = _rest(alpha, base + np.uint64(BLOCK * whole), width - BLOCK * whole)
+        first, last = 0, blocks
+        while first < blocks and kinds[row + np.uint64(first)] == 0:
+            first += 1
+        while last > first and kinds[row + np.uint64(last - 1)] == 0:
+            last -= 1
+        begin, end = min(width, BLOCK * first), min(width, BLOCK * last)
+        if begin < end:
+            left, right = min(left, begin), max(right, end)
             upper, lower = min(upper, y), y + 1
-        spans[2 * y], spans[2 * y + 1] = first, last
+        spans[2 * y], spans[2 * y + 1] = begin, end
     return left, right, upper, lower
 
 
 @_compiled
-def _span(alpha: U8, begin: np.uint64, end: np.uint64) -> tuple[np.uint64, np.uint64]:
-    """First place from `begin` to `end` that is not 0, and one past the last; twice `begin` where there is none."""
-    start = begin
-    while begin + _STRIDE <= end and common_bits(alpha, begin) == 0:
-        begin += _STRIDE
-    while begin < end and alpha[begin] == 0:
-        begin += np.uint64(1)
-    if begin == end:
-        return start, start
-    while end >= begin + _STRIDE and common_bits(alpha, end - _STRIDE) == 0:
-        end -= _STRIDE
-    while alpha[end - np.uint64(1)] == 0:
-        end -= np.uint64(1)
-    return begin, end
+def _rest(alpha: U8, start: np.uint64, count: int) -> int:
+    """`common_bits` of fewer pixels than a block has."""
+    some, full = False, True
+    for x in range(np.uint64(count)):
+        some |= alpha[start + x] != 0
+        full &= alpha[start + x] == 255
+    return (1 if some else 0) + (1 if full else 0)
 
 
 @_compiled
