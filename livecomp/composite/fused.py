@@ -37,7 +37,7 @@ _ENCODE = encoded_from_linear(np.linspace(0, 1, ENCODE_STEPS, dtype=np.float32) 
 _WEIGHTS = np.round(np.concatenate([OF_PERSON, OF_ROOM]) * WEIGHT_TOP).astype(np.uint32)
 _NO_LIGHT = np.zeros(4, np.float32)
 _ROWS_WORTH_A_THREAD = 64
-_SAMPLED = 16
+_SAMPLES = 48
 _PER_PIXEL, _PER_PERSON, _PER_MIXED = 1, 4, 10
 """What a pixel takes, and what it takes more where the person is and at the edge: to share rows out fairly."""
 _MOST_MATRIX = np.float32(1e4)
@@ -181,10 +181,11 @@ def _shares(alpha: U8Array, count: int) -> list[int]:
     height = alpha.shape[0]
     if count < 2:
         return [0, height]
-    sampled = alpha[::_SAMPLED, ::_SAMPLED]
+    down, across = (max(1, length // _SAMPLES) for length in alpha.shape)
+    sampled = alpha[::down, ::across]
     people, mixed = sampled > 0, sampled - np.uint8(1) < np.uint8(254)
     work = np.cumsum((_PER_PIXEL + _PER_PERSON * people + _PER_MIXED * mixed).sum(axis=1))
-    inner = np.searchsorted(work, work[-1] * np.arange(1, count) / count) * _SAMPLED
+    inner = np.searchsorted(work, work[-1] * np.arange(1, count) / count) * down
     return [0, *(int(row) for row in inner), height]
 
 

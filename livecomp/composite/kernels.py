@@ -47,7 +47,7 @@ _FEW = np.float32(FEW)
 _ENCODE_TOP = np.float32(ENCODE_STEPS - 1)
 
 _PIECE = 512
-_ROWS = 8
+_ROWS = 16
 _SPACING = _PIECE + 2 * LANES
 """Pixels from one plane to the next: a stretch, and what `_stretch` writes beyond it."""
 _PLANE = np.uint64(_SPACING)
@@ -155,7 +155,10 @@ def compose_band(
             right = _run(kinds, _EMPTY, False, left, min(end, left + _PIECE))
             at, count = base + np.uint64(left), np.uint64(right - left)
             if colored:
-                _correct_bytes(rgb, at, planes, count, matrix, curves, last, spacing, rest)
+                whole = _groups(rgb, at, count)
+                _correct_bytes(rgb, at, planes, whole, matrix, curves, last, spacing)
+                if whole < count:
+                    _correct_rest(rgb, at + whole, planes, whole, count - whole, matrix, curves, last, spacing, rest)
             else:
                 _load(rgb, planes, at, np.uint64(0), count)
             x = left
@@ -250,6 +253,14 @@ def _load(rgb: U8, planes: F32, at: np.uint64, to: np.uint64, count: np.uint64) 
 
 
 @_compiled
+def _groups(rgb: U8, at: np.uint64, count: np.uint64) -> np.uint64:
+    """How many pixels from `at` on to correct in groups: the last group may go on beyond a row, not the picture."""
+    group = np.uint64(GROUP)
+    whole = (count + group - _U1) // group * group
+    return whole if _U3 * (at + whole) <= np.uint64(rgb.size) else count // group * group
+
+
+@_compiled
 def _correct_bytes(
     rgb: U8,
     at: np.uint64,
@@ -259,20 +270,29 @@ def _correct_bytes(
     curves: F32,
     last: np.uint64,
     spacing: np.uint64,
+) -> None:
+    """Matrix and curves for pixels of the frame, in groups."""
+    for x in range(np.uint64(0), count, np.uint64(GROUP)):
+        correct_bytes(rgb, _U3 * (at + x), planes, x, _PLANE, matrix, curves, last, spacing)
+
+
+@_compiled
+def _correct_rest(
+    rgb: U8,
+    at: np.uint64,
+    planes: F32,
+    to: np.uint64,
+    count: np.uint64,
+    matrix: F32,
+    curves: F32,
+    last: np.uint64,
+    spacing: np.uint64,
     rest: U8,
 ) -> None:
-    """Matrix and curves for pixels of the frame; `rest` is (3 * GROUP,) uint8, scratch."""
-    group, first = np.uint64(GROUP), _U3 * at
-    # the last group of a row may go on into the next one, but not beyond the picture
-    whole = (count + group - _U1) // group * group
-    if first + _U3 * whole > np.uint64(rgb.size):
-        whole = count // group * group
-    for x in range(np.uint64(0), whole, group):
-        correct_bytes(rgb, first + _U3 * x, planes, x, _PLANE, matrix, curves, last, spacing)
-    if whole < count:
-        for x in range(_U3 * (count - whole)):
-            rest[x] = rgb[first + _U3 * whole + x]
-        correct_bytes(rest, np.uint64(0), planes, whole, _PLANE, matrix, curves, last, spacing)
+    """The same for fewer pixels than a group has; `rest` is (3 * GROUP,) uint8, scratch."""
+    for x in range(_U3 * count):
+        rest[x] = rgb[_U3 * at + x]
+    correct_bytes(rest, np.uint64(0), planes, to, _PLANE, matrix, curves, last, spacing)
 
 
 @_compiled
