@@ -118,7 +118,7 @@ def _correct(context: Llvm, builder: Llvm, kinds: Llvm, arguments: Llvm, colors:
         return builder.load(vector_at(context, builder, kinds[4], tables, index, _FLOATS), align=4)
 
     def look_up(start: Llvm, places: Llvm) -> Llvm:
-        if "+avx512f" in str(context.codegen()._tm_features):
+        if "+avx512f" in str(getattr(context.codegen(), "_tm_features", "")):
             return _permuted(builder, load, start, places, spacing)
         found = ir.Constant(_FLOATS, ir.Undefined)
         for lane in (ir.Constant(_WORD, k) for k in range(GROUP)):

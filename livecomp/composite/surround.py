@@ -241,23 +241,40 @@ def _sum_around(
     side = 2 * reach + 1
     scale = np.float32(1) / np.float32(255 * side * side * side * side)
     begin, end = max(0, left - reach), min(w, right + reach)
-    line = other[:w]
+    # the rows of the second half are done with: there is room for a line, and for one with its ends repeated
+    line, longer = np.uint64(w * h), np.uint64(w * h + w)
     for y in range(upper, lower):
-        base = y * w
-        total = np.uint32(0)
-        for k in range(-reach, reach + 1):
-            total += work[base + max(0, min(w - 1, begin + k))]
-        line[begin] = total
-        for x in range(begin + 1, end):
-            total += work[base + min(w - 1, x + reach)] - work[base + max(0, x - reach - 1)]
-            line[x] = total
-        total = np.uint32(0)
-        for k in range(-reach, reach + 1):
-            total += line[max(0, min(w - 1, left + k))]
+        _add_up(work, np.uint64(y * w), line, longer, begin, end, w, reach)
+        _add_up(work, line, line, longer, left, right, w, reach)
         for x in range(left, right):
-            if x > left:
-                total += line[min(w - 1, x + reach)] - line[max(0, x - reach - 1)]
-            value = np.float32(total) * scale
-            at = 4 * (base + x)
-            around[at] = around[at + 1] = around[at + 2] = np.float32(0)
-            around[at + 3] = value if value >= least else np.float32(0)
+            value = np.float32(work[line + np.uint64(x)]) * scale
+            at = np.uint64(4 * (y * w + x))
+            for k in range(np.uint64(3)):
+                around[at + k] = np.float32(0)
+            around[at + np.uint64(3)] = value if value >= least else np.float32(0)
+
+
+@_compiled
+def _add_up(
+    work: U32, source: np.uint64, to: np.uint64, longer: np.uint64, first: int, last: int, width: int, reach: int
+) -> None:
+    """A box filter along a row of single values: sums of shifted rows, as SIMD has no sums that slide.
+
+    Args:
+        work: (N,) uint32, which holds all three rows.
+        source: Where the row begins.
+        to: Where the result goes; may be `source`.
+        longer: Where `last` - `first` + 2 * `reach` values can be put.
+        first: The first value that is wanted.
+        last: One past the last.
+        width: Values of the row; those beyond its ends count as the ones at the ends.
+        reach: Half a side of the box.
+    """
+    for x in range(first - reach, last + reach):
+        work[longer + np.uint64(x - first + reach)] = work[source + np.uint64(max(0, min(width - 1, x)))]
+    begin = to + np.uint64(first)
+    for x in range(np.uint64(last - first)):
+        work[begin + x] = work[longer + x]
+    for k in range(np.uint64(1), np.uint64(2 * reach + 1)):
+        for x in range(np.uint64(last - first)):
+            work[begin + x] += work[longer + k + x]
