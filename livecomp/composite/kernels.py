@@ -138,7 +138,7 @@ def compose_band(
         if begin == end:
             continue
         if y + 1 < bottom:
-            _fetch_row(rgb, alpha, base + np.uint64(width), spans[2 * y + 2], spans[2 * y + 3])
+            _fetch_row(rgb, base + np.uint64(width), spans[2 * y + 2], spans[2 * y + 3])
         v0, v1, v = _place(y, height, h)
         if shaded:
             g0, g1, g = _place(y, height, log_gain.shape[0])
@@ -217,13 +217,11 @@ def _copy(source: U8, target: U8, begin: np.uint64, end: np.uint64) -> None:
 
 
 @_compiled
-def _fetch_row(rgb: U8, alpha: U8, base: np.uint64, begin: int, end: int) -> None:
+def _fetch_row(rgb: U8, base: np.uint64, begin: int, end: int) -> None:
     """What the next row needs: the processor foresees only what goes on where the last row went on."""
     first, last = base + np.uint64(begin), base + np.uint64(end)
     for at in range(_U3 * first, _U3 * last, np.uint64(LINE)):
         fetch(rgb, at)
-    for at in range(first, last, np.uint64(LINE)):
-        fetch(alpha, at)
 
 
 @_compiled

@@ -28,6 +28,7 @@ __all__ = [
     "slide",
     "splat",
     "vector_at",
+    "weigh",
 ]
 
 LANES = 8
@@ -193,3 +194,33 @@ def fetch(typing: Llvm, values: Llvm, index: Llvm) -> Llvm:
         return context.get_dummy_value()
 
     return types.void(values, types.uint64), generate
+
+
+@lowered
+def weigh(typing: Llvm, to: Llvm, index: Llvm, red: Llvm, green: Llvm, blue: Llvm, person: Llvm, room: Llvm) -> Llvm:
+    """Write `LANES` uint32 from a place on: a colour and 1, times the person's weight, and the same times the room's.
+
+    Args:
+        typing: Numba's own.
+        to: (N,) uint32.
+        index: uint64, at most N - `LANES`.
+        red: uint32, as are all that follow.
+        green: Of the colour.
+        blue: Of the colour.
+        person: A weight.
+        room: A weight.
+    """
+    half = ir.VectorType(_WORD, LANES // 2)
+
+    def generate(context: Llvm, builder: Llvm, signature: Llvm, arguments: Llvm) -> Llvm:
+        array, at, *numbers = arguments
+        color = ir.Constant(half, [1] * 4)
+        for lane, number in enumerate(numbers[:3]):
+            color = builder.insert_element(color, number, ir.Constant(_WORD, lane))
+        for side, weight in enumerate(numbers[3:]):
+            place = builder.add(at, ir.Constant(_LONG, LANES // 2 * side))
+            place = vector_at(context, builder, signature.args[0], array, place, half)
+            builder.store(builder.mul(color, splat(builder, weight, half)), place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(to, types.uint64, *[types.uint32] * 5), generate

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from livecomp.compiled import compiled
-from livecomp.composite.lanes import BLOCK, common_bits, slide
+from livecomp.composite.lanes import BLOCK, common_bits, slide, weigh
 
 __all__ = ["SIDES", "measure_band"]
 
@@ -167,16 +167,8 @@ def _weigh(
         a = np.uint64(alpha[at])
         person, room = weights[a], weights[a + np.uint64(256)]
         at *= np.uint64(3)
-        red, green, blue = rgb[at], rgb[at + np.uint64(1)], rgb[at + np.uint64(2)]
-        i = np.uint64(start + SIDES * x)
-        to[i] = person * red
-        to[i + np.uint64(1)] = person * green
-        to[i + np.uint64(2)] = person * blue
-        to[i + np.uint64(3)] = person
-        to[i + np.uint64(4)] = room * red
-        to[i + np.uint64(5)] = room * green
-        to[i + np.uint64(6)] = room * blue
-        to[i + np.uint64(7)] = room
+        red, green, blue = np.uint32(rgb[at]), np.uint32(rgb[at + np.uint64(1)]), np.uint32(rgb[at + np.uint64(2)])
+        weigh(to, np.uint64(start + SIDES * x), red, green, blue, person, room)
 
 
 @_compiled
