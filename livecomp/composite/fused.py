@@ -23,8 +23,9 @@ from livecomp.composite.edges import (
     small_size,
     taken_pixels,
 )
-from livecomp.composite.kernels import ENCODE_STEPS, compose_band
+from livecomp.composite.kernels import compose_band
 from livecomp.composite.lanes import BLOCK
+from livecomp.composite.planes import ENCODE_STEPS
 from livecomp.composite.reference import check_background
 from livecomp.composite.surround import SIDES, measure_band
 from livecomp.correction import Correction, F32Array

@@ -19,7 +19,7 @@ import numpy as np
 
 from livecomp.color import encoded_from_linear, linear_from_encoded
 from livecomp.composite.edges import measure_edges
-from livecomp.composite.kernels import FEW
+from livecomp.composite.planes import FEW
 from livecomp.correction import Correction, F32Array
 from livecomp.errors import ContractError
 from livecomp.frame import Composite, Frame, U8Array, freeze

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from livecomp.composite.edges import LEAST_WRAP, SIDE_REACH, WEIGHT_TOP, WRAP_REACH, box_side, small_size
-from livecomp.composite.kernels import FEW
+from livecomp.composite.planes import FEW
 from livecomp.gpu.nodes import Nodes
 from livecomp.gpu.resample import nearest_indices
 
