@@ -170,11 +170,13 @@ class FusedCompositor:
 
     def _take(self, size_wh: tuple[int, int]) -> _Scratch:
         """Arrays that no other band has: of the frame before, if it had this size."""
-        while self._spare:
-            scratch = self._spare.pop()
+        while True:
+            try:  # asked first, another band's thread may take the last one in between
+                scratch = self._spare.pop()
+            except IndexError:
+                return _Scratch.of(size_wh)
             if scratch.size_wh == size_wh:
                 return scratch
-        return _Scratch.of(size_wh)
 
 
 def _shares(alpha: U8Array, count: int) -> list[int]:

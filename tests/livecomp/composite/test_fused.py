@@ -156,6 +156,25 @@ def test_an_absurd_matrix_saturates_instead_of_reading_beyond_the_tables(size: f
     np.testing.assert_array_equal(shown[..., 2], 0)
 
 
+def test_another_band_may_take_the_last_spare_arrays_at_any_moment() -> None:
+    class Taken(list[object]):
+        """Looks as if there were something in it."""
+
+        def __bool__(self) -> bool:
+            return True
+
+        def __len__(self) -> int:
+            return 1
+
+    compositor, untouched = FusedCompositor(decontaminate=True), FusedCompositor(decontaminate=True)
+    compositor._spare = Taken()  # type: ignore[assignment]
+    rng = np.random.default_rng(5)
+    frame = Frame(random_picture(rng, 70, 50), 0).with_alpha(soft_alpha(rng, 70, 50))
+    scene = random_picture(rng, 70, 50)
+    got = compositor.compose(frame, scene, Correction.identity()).rgb
+    np.testing.assert_array_equal(got, untouched.compose(frame, scene, Correction.identity()).rgb)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_nothing_is_compiled_after_open(threads: int) -> None:
     """Strides, flags, strengths and options may differ from picture to picture; a second compilation takes seconds."""
