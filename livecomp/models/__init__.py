@@ -58,8 +58,8 @@ class ModelInfo:
 MODELS: dict[str, ModelSpec] = {
     "live": ModelSpec(
         file="live.onnx",
-        sha256="48804844d0de9eb251fd31c5ee7614aca988b664e72a18e60e2e00ee954979a3",
-        size=9992249,
+        sha256="eab56bf70fc7217efb8b498b7aca87292a929e6f7f1c277d76288b6f09d989e8",
+        size=9992247,
         purpose="makes the person look as if they were in the scene; the default",
         licence="MIT",
         origin="trained by the LiveComp developers; how, on what and how well: live.md beside it",
