@@ -27,8 +27,9 @@ MATTE_MEAN = 2e-3
 COMPOSITE_MEAN = 0.15
 """8-bit levels; measured 0.02, and 0.06 where haze is left."""
 
-FAR_OFF = 1.5e-3
-"""Share of values more than 4 levels apart, as the mattes are by up to 15 in some cells; measured 1.02e-3 at worst."""
+FAR_OFF, FAR_OFF_ON_AVERAGE = 1.5e-3, 5e-4
+"""Share of values more than 4 levels apart, as the mattes are by up to 15 in some cells; measured 1.02e-3 in the worst
+frame, and 3.9e-4 on average over its clip."""
 
 PREDICTION = 4e-3
 """Matrix, curves and log-gain; measured 1e-3."""
@@ -84,6 +85,7 @@ def test_frames_look_as_the_stages_of_the_cpu_make_them(
     whole = whole_frame(WholeOptions(matte_model=model, refine=refine, clear=clear, color_strength=0.8))
     whole.open()
     correction = Correction.identity()
+    far_off = []
     for frame in demo_frames(size_wh, 4):
         matted = stages.segmenter.segment(frame)
         scene = stages.background.render(matted)
@@ -91,7 +93,7 @@ def test_frames_look_as_the_stages_of_the_cpu_make_them(
         shown = whole.run(frame, scene, correction)
         difference = np.abs(expected.astype(np.int16) - shown.composite.rgb)
         assert difference.mean() < COMPOSITE_MEAN
-        assert (difference > 4).mean() < FAR_OFF
+        far_off.append(float((difference > 4).mean()))
         thin = cv2.resize(matted.require_alpha(), (64, 64), interpolation=cv2.INTER_NEAREST)
         assert np.abs(thin / 255.0 - shown.alpha / 255.0).mean() < MATTE_MEAN
         seen, seen_alpha = make_input(matted.rgb, scene, matted.require_alpha(), stages.harmonizer.input_size)
@@ -99,6 +101,8 @@ def test_frames_look_as_the_stages_of_the_cpu_make_them(
         predicted = whole.predict()
         for name in ("matrix", "curves", "log_gain"):
             np.testing.assert_allclose(getattr(predicted, name), getattr(correction, name), atol=PREDICTION)
+    assert max(far_off) < FAR_OFF
+    assert float(np.mean(far_off)) < FAR_OFF_ON_AVERAGE
     assert float(matted.require_alpha().mean()) > 20, "somebody must be there"
     whole.close()
 
