@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from livecomp.composite.edges import taken_pixels
 from livecomp.correction import F32Array
 
 __all__ = ["area_matrix", "box_matrix", "cell_indices", "nearest_indices", "shrink_plan"]
@@ -19,8 +20,7 @@ __all__ = ["area_matrix", "box_matrix", "cell_indices", "nearest_indices", "shri
 @cache
 def nearest_indices(length: int, wanted: int) -> NDArray[np.int64]:
     """Which pixels of a row of `length` INTER_NEAREST takes for one of `wanted` pixels: (wanted,) int64."""
-    row = np.arange(length, dtype=np.float32)[None]
-    indices = np.asarray(cv2.resize(row, (wanted, 1), interpolation=cv2.INTER_NEAREST)[0], np.int64)
+    indices = taken_pixels(length, wanted).astype(np.int64)
     indices.flags.writeable = False
     return indices
 
