@@ -24,6 +24,7 @@ from livecomp.gpu.blend import Applied, Pictures, add_composite
 from livecomp.gpu.matte import add_cleared, add_raw_matte, add_refined, add_steadied, matte_size
 from livecomp.gpu.nodes import Nodes
 from livecomp.gpu.resample import area_matrix, nearest_indices
+from livecomp.gpu.shrink import Shrinker
 from livecomp.harmonizers.lowres import fine_size
 
 __all__ = ["LEAST_SIDE", "THIN", "GraphSpec", "add_pixels", "add_planes", "build_graph", "output_shapes"]
@@ -95,14 +96,14 @@ def build_graph(spec: GraphSpec, networks: dict[str, bytes]) -> bytes:
         linear_light=spec.linear_light,
     )
 
-    encoded = nodes.mul(person, 1 / 255)
-    matte = add_raw_matte(nodes, encoded, spec.size_wh, spec.matte_model, networks)
+    shrinker = Shrinker(nodes, person, spec.size_wh)
+    matte = add_raw_matte(nodes, shrinker, spec.matte_model, networks)
     steadied = add_steadied(nodes, matte, past, past_weight)
     cleared = steadied
     if spec.clear:
         sure_above = nodes.reshape(nodes.input("sure_above", np.float32, small_shape), 1, 1, *small_shape)
         cleared = add_cleared(nodes, steadied, sure_above, matte_wh)
-    alpha = add_refined(nodes, cleared, matte_wh, encoded, spec.size_wh, refine=spec.refine)
+    alpha = add_refined(nodes, cleared, matte_wh, shrinker, refine=spec.refine)
     pictures = Pictures(spec.size_wh, person, scene, alpha)
     composite, plain = add_composite(nodes, pictures, applied, plain=spec.plain)
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from livecomp.errors import ModelError
 from livecomp.gpu.nodes import Nodes
-from livecomp.gpu.resample import box_matrix, cell_indices, shrink_plan
+from livecomp.gpu.resample import box_matrix, cell_indices
+from livecomp.gpu.shrink import Shrinker
 from livecomp.segment.haze import soft_reach
 from livecomp.segment.refine import CELL, EPS, LEVELS, RADIUS, SIDE
 from livecomp.smooth.matte import REACH
@@ -17,7 +18,6 @@ __all__ = [
     "add_cleared",
     "add_raw_matte",
     "add_refined",
-    "add_shrunk",
     "add_steadied",
     "matte_size",
 ]
@@ -38,25 +38,12 @@ def matte_size(model: str) -> tuple[int, int]:
     return NETWORK_SIZES_WH[USED[model][0]]
 
 
-def add_shrunk(nodes: Nodes, picture: str, size_wh: tuple[int, int], wanted_wh: tuple[int, int]) -> str:
-    """(1, 3, H, W) made small as `livecomp.segment.shrink` does, without its rounding between the steps."""
-    halves, down, across = shrink_plan(size_wh, wanted_wh)
-    for _ in range(halves):
-        picture = nodes.op("AveragePool", picture, kernel_shape=[2, 2], strides=[2, 2])
-    if not np.array_equal(down, np.eye(*down.shape)):
-        picture = nodes.op("MatMul", down, picture)
-    if not np.array_equal(across, np.eye(*across.shape)):
-        picture = nodes.op("MatMul", picture, across)
-    return picture
-
-
-def add_raw_matte(nodes: Nodes, picture: str, size_wh: tuple[int, int], model: str, networks: dict[str, bytes]) -> str:
+def add_raw_matte(nodes: Nodes, shrinker: Shrinker, model: str, networks: dict[str, bytes]) -> str:
     """What the networks say of a picture.
 
     Args:
         nodes: Where to.
-        picture: (1, 3, H, W) float32, 0..1.
-        size_wh: Its width and height.
+        shrinker: Of the picture.
         model: "general", "landscape" or "both", the mean of the two.
         networks: The networks in ONNX, by name.
 
@@ -65,7 +52,7 @@ def add_raw_matte(nodes: Nodes, picture: str, size_wh: tuple[int, int], model: s
     """
     mattes = []
     for name in USED[model]:
-        small = add_shrunk(nodes, picture, size_wh, NETWORK_SIZES_WH[name])
+        small = nodes.mul(shrinker.shrunk(NETWORK_SIZES_WH[name]), 1 / 255)
         (matte,) = nodes.embedded(networks[name], name, {"input": small}).values()
         mattes.append(matte if name == USED[model][0] else nodes.stretched(matte, matte_size(model), 1))
     return mattes[0] if len(mattes) == 1 else nodes.mul(nodes.add(*mattes), 1 / len(mattes))
@@ -107,41 +94,38 @@ def add_cleared(nodes: Nodes, matte: str, sure_above: str, size_wh: tuple[int, i
     return nodes.mul(matte, soft)
 
 
-def add_refined(
-    nodes: Nodes, matte: str, matte_wh: tuple[int, int], picture: str, size_wh: tuple[int, int], *, refine: bool
-) -> str:
+def add_refined(nodes: Nodes, matte: str, matte_wh: tuple[int, int], shrinker: Shrinker, *, refine: bool) -> str:
     """The matte at full size, on the edges of the picture as `GuidedRefiner` puts it, or stretched plainly.
 
     Args:
         nodes: Where to.
         matte: (1, 1, h, w) float32, 0..1.
         matte_wh: Its width and height.
-        picture: (1, 3, H, W) float32, 0..1.
-        size_wh: Its width and height.
+        shrinker: Of the picture.
         refine: Whether the matte follows the edges of the picture.
 
     Returns:
         (1, 1, H, W) float32, whole numbers 0..255. What is no number becomes 0, where nothing of the room is shown.
     """
     if refine:
-        value = _guided(nodes, matte, matte_wh, picture, size_wh)
+        value = _guided(nodes, matte, matte_wh, shrinker)
     else:
-        value = nodes.stretched(nodes.rounded(nodes.mul(matte, 255.0)), size_wh, 1)
+        value = nodes.stretched(nodes.rounded(nodes.mul(matte, 255.0)), shrinker.size_wh, 1)
     alpha = nodes.rounded(nodes.clip(value, 0, 255))
     # asked before the bounds, which make 0 or 255 of what is no number, as a backend likes
     return nodes.op("Where", nodes.op("GreaterOrEqual", value, 0.5), alpha, 0.0)
 
 
-def _guided(nodes: Nodes, matte: str, matte_wh: tuple[int, int], picture: str, size_wh: tuple[int, int]) -> str:
+def _guided(nodes: Nodes, matte: str, matte_wh: tuple[int, int], shrinker: Shrinker) -> str:
     """Alpha in 0..255, not yet rounded."""
-    width, height = size_wh
+    width, height = size_wh = shrinker.size_wh
     scale = min(1.0, SIDE / max(size_wh))
     small_wh = max(1, round(width * scale)), max(1, round(height * scale))
     small = matte if small_wh == matte_wh else nodes.stretched(matte, small_wh, 1)
-    guide = nodes.sub(add_shrunk(nodes, picture, size_wh, small_wh), 0.5)
+    picture, guide = (nodes.sub(nodes.mul(one, 1 / 255), 0.5) for one in (shrinker.picture, shrinker.shrunk(small_wh)))
     coefficients = nodes.stretched(_coefficients(nodes, guide, small), size_wh, 4)
     factors, offset = nodes.part(coefficients, 1, 0, 3), nodes.part(coefficients, 1, 3, 4)
-    along = nodes.op("ReduceSum", nodes.mul(factors, nodes.sub(picture, 0.5)), np.array([1], np.int64), keepdims=1)
+    along = nodes.op("ReduceSum", nodes.mul(factors, picture), np.array([1], np.int64), keepdims=1)
     value = nodes.mul(nodes.add(along, offset), 255.0)
     least, most = _extremes(nodes, small, small_wh)
     rows, columns = cell_indices(height, small_wh[1], CELL), cell_indices(width, small_wh[0], CELL)

@@ -1,10 +1,12 @@
 """How OpenCV resizes, as matrices and lists of indices that a graph can hold.
 
 Each filter acts on rows and columns apart, so what it does to one axis is a matrix: what it makes of the unit matrix.
+INTER_LINEAR on 8 bits rounds in between, so its pixels and weights are given instead.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 
 import cv2
@@ -14,7 +16,26 @@ from numpy.typing import NDArray
 from livecomp.composite.edges import taken_pixels
 from livecomp.correction import F32Array
 
-__all__ = ["area_matrix", "box_matrix", "cell_indices", "nearest_indices", "shrink_plan"]
+__all__ = ["Taps", "area_matrix", "box_matrix", "cell_indices", "column_taps", "nearest_indices", "row_taps"]
+
+
+_ONE = 2048
+"""What weights of INTER_LINEAR add up to, for pixels of 8 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taps:
+    """Two pixels for each one that is wanted.
+
+    Args:
+        first: (wanted,) int64, index of the one pixel.
+        second: (wanted,) int64, index of the other.
+        weights: (2, wanted) int64, theirs, 0..2048.
+    """
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    weights: NDArray[np.int64]
 
 
 @cache
@@ -36,30 +57,18 @@ def box_matrix(length: int, side: int) -> F32Array:
     return np.asarray(cv2.blur(unit, (1, side)), np.float32)
 
 
-def shrink_plan(size_wh: tuple[int, int], wanted_wh: tuple[int, int]) -> tuple[int, F32Array, F32Array]:
-    """What `livecomp.segment.shrink` does, but for the rounding in between.
+def column_taps(length: int, wanted: int) -> Taps:
+    """What INTER_LINEAR takes along a row of `length` 8-bit pixels for one of `wanted` pixels."""
+    first, share = _positions(length, wanted)
+    share[(first < 0) | (first >= length - 1)] = 0
+    first = first.clip(0, length - 1)
+    return Taps(first, np.minimum(first + 1, length - 1), _weights(share))
 
-    Args:
-        size_wh: Width and height of the picture.
-        wanted_wh: Width and height of the result.
 
-    Returns:
-        How often both sides are halved first, each a mean of 2x2 pixels; then the matrices for what is left,
-        (h, H') for the columns and (W', w) for the rows.
-    """
-    (width, height), (wanted_width, wanted_height) = size_wh, wanted_wh
-    halves = 0
-    while width >= 2 * wanted_width and height >= 2 * wanted_height and width % 2 == 0 and height % 2 == 0:
-        width, height, halves = width // 2, height // 2, halves + 1
-    down, across = np.eye(height, dtype=np.float32), np.eye(width, dtype=np.float32)
-    while width >= 2 * wanted_width and height >= 2 * wanted_height:
-        width, height = (width + 1) // 2, (height + 1) // 2
-        down, across = _linear(down, height), _linear(across, width)
-    if height > 1.5 * wanted_height:
-        down = _linear(down, 2 * wanted_height)
-    if width > 1.5 * wanted_width:
-        across = _linear(across, 2 * wanted_width)
-    return halves, _linear(down, wanted_height), np.ascontiguousarray(_linear(across, wanted_width).T)
+def row_taps(length: int, wanted: int) -> Taps:
+    """The same along a column; at the borders the last pixel is taken twice, with both weights."""
+    first, share = _positions(length, wanted)
+    return Taps(first.clip(0, length - 1), (first + 1).clip(0, length - 1), _weights(share))
 
 
 def cell_indices(length: int, small: int, cell: int) -> NDArray[np.int64]:
@@ -82,8 +91,12 @@ def _matrix(length: int, wanted: int, interpolation: int) -> F32Array:
     return np.asarray(cv2.resize(unit, (length, wanted), interpolation=interpolation), np.float32)
 
 
-def _linear(matrix: F32Array, wanted: int) -> F32Array:
-    """One more bilinear step after those of a matrix."""
-    if matrix.shape[0] == wanted:
-        return matrix
-    return np.asarray(cv2.resize(matrix, (matrix.shape[1], wanted), interpolation=cv2.INTER_LINEAR), np.float32)
+def _positions(length: int, wanted: int) -> tuple[NDArray[np.int64], F32Array]:
+    """The pixel left of each wanted one's centre, and how far from it that is, in pixels."""
+    at = ((np.arange(wanted) + 0.5) * (length / wanted) - 0.5).astype(np.float32)
+    first = np.floor(at)
+    return first.astype(np.int64), at - first
+
+
+def _weights(share: F32Array) -> NDArray[np.int64]:
+    return np.rint(np.stack([1 - share, share]) * np.float32(_ONE)).astype(np.int64)

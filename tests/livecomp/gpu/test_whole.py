@@ -21,18 +21,20 @@ from livecomp.harmonizers.lowres import make_input
 from livecomp.smooth.motion import MatteMotion
 from tests.livecomp.gpu.graphs import networks, whole_frame
 
-MATTE_MEAN = 2e-3
-"""The CPU rounds pictures to 8 bits at each halving; measured 7e-4 on the demo clip, 0.1 at single edge pixels."""
+MATTE_MEAN = 1e-4
+"""Of every n-th pixel, 0..1; measured 5e-6, and 3.1e-5 where it does not follow the picture's edges."""
 
-COMPOSITE_MEAN = 0.15
-"""8-bit levels; measured 0.02, and 0.06 where haze is left."""
+MATTE_MOST, OFF, OFF_PLAIN = 2, 3e-3, 3.5e-2
+"""8-bit levels; and the share of pixels off at all, with and without the picture's edges, of which none is by more than
+one level: the last digit of float32 decides where a level ends, and plain stretching in OpenCV cuts off what is here
+rounded. Measured 1.3e-3 and 1.7e-2."""
 
-FAR_OFF, FAR_OFF_ON_AVERAGE = 1.5e-3, 5e-4
-"""Share of values more than 4 levels apart, as the mattes are by up to 15 in some cells; measured 1.02e-3 in the worst
-frame, and 3.9e-4 on average over its clip."""
+COMPOSITE_MEAN, COMPOSITE_MOST = 4e-3, 4
+"""8-bit levels; measured 1.5e-3 and 2."""
 
-PREDICTION = 4e-3
-"""Matrix, curves and log-gain; measured 1e-3."""
+PREDICTION = 2.5e-3
+"""Matrix, curves and log-gain; measured 1.1e-3: a mean halfway between two levels becomes the even one on the CPU and
+the higher one here, in 3 % of the pixels that the network sees."""
 
 
 def demo_frames(size_wh: tuple[int, int], count: int) -> list[Frame]:
@@ -85,7 +87,6 @@ def test_frames_look_as_the_stages_of_the_cpu_make_them(
     whole = whole_frame(WholeOptions(matte_model=model, refine=refine, clear=clear, color_strength=0.8))
     whole.open()
     correction = Correction.identity()
-    far_off = []
     for frame in demo_frames(size_wh, 4):
         matted = stages.segmenter.segment(frame)
         scene = stages.background.render(matted)
@@ -93,7 +94,7 @@ def test_frames_look_as_the_stages_of_the_cpu_make_them(
         shown = whole.run(frame, scene, correction)
         difference = np.abs(expected.astype(np.int16) - shown.composite.rgb)
         assert difference.mean() < COMPOSITE_MEAN
-        far_off.append(float((difference > 4).mean()))
+        assert difference.max() <= COMPOSITE_MOST
         thin = cv2.resize(matted.require_alpha(), (64, 64), interpolation=cv2.INTER_NEAREST)
         assert np.abs(thin / 255.0 - shown.alpha / 255.0).mean() < MATTE_MEAN
         seen, seen_alpha = make_input(matted.rgb, scene, matted.require_alpha(), stages.harmonizer.input_size)
@@ -101,9 +102,38 @@ def test_frames_look_as_the_stages_of_the_cpu_make_them(
         predicted = whole.predict()
         for name in ("matrix", "curves", "log_gain"):
             np.testing.assert_allclose(getattr(predicted, name), getattr(correction, name), atol=PREDICTION)
-    assert max(far_off) < FAR_OFF
-    assert float(np.mean(far_off)) < FAR_OFF_ON_AVERAGE
     assert float(matted.require_alpha().mean()) > 20, "somebody must be there"
+    whole.close()
+
+
+@pytest.mark.parametrize(
+    ("size_wh", "model", "refine", "clear"),
+    [
+        ((1280, 720), "both", True, True),
+        ((641, 359), "general", True, True),
+        ((641, 359), "landscape", True, False),
+        ((640, 480), "both", False, True),
+        ((240, 320), "both", False, False),
+        ((97, 65), "both", True, True),
+    ],
+)
+def test_the_matte_is_that_of_the_cpu_at_every_pixel(
+    size_wh: tuple[int, int], model: str, refine: bool, clear: bool, opened: Opened
+) -> None:
+    """A person painted black on white shows the alpha. No region comes a frame late in these clips; see below."""
+    stages = opened({"model": model, "refine": refine, "clear": clear})
+    options = WholeOptions(matte_model=model, refine=refine, clear=clear, light_wrap=0, decontaminate=False)
+    whole = whole_frame(options)
+    whole.open()
+    black = Correction(np.zeros((3, 3), np.float32), np.zeros((3, 32), np.float32), NO_GAIN.copy())
+    white = freeze(np.full((size_wh[1], size_wh[0], 3), 255, np.uint8))
+    for frame in demo_frames(size_wh, 3):
+        expected = stages.segmenter.segment(frame).require_alpha()
+        alpha = 255 - whole.run(frame, white, black).composite.rgb[..., 0]
+        difference = cv2.absdiff(alpha, expected)
+        assert difference.max() <= MATTE_MOST
+        assert (difference > 0).mean() < (OFF if refine else OFF_PLAIN)
+        assert expected.mean() > 20, "somebody must be there"
     whole.close()
 
 
