@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,9 @@ def draw(folder: Path, report: Report) -> list[Path]:
     rows = report.measurements
     names = list(dict.fromkeys(stage.stage for row in rows for stage in row.stages if stage.stage not in _NO_WORK))
     labels = [row.case.name for row in rows]
+    # strong colours before pale ones, and then the same again in dashes
+    paired = mpl.colormaps["tab20"].colors  # type: ignore[attr-defined]  # of a ListedColormap
+    looks = [(color, dashes) for dashes in ("-", "--", ":") for color in (*paired[::2], *paired[1::2])]
 
     bars, axes = plt.subplots(figsize=(9, 1.2 + 0.5 * len(rows)), layout="constrained")
     left = np.zeros(len(rows))
@@ -142,18 +146,19 @@ def draw(folder: Path, report: Report) -> list[Path]:
     axes.legend(ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, fontsize=8)
 
     spread, axes = plt.subplots(figsize=(9, 4), layout="constrained")
-    for row in rows:
-        axes.hist(row.frame_ms, bins=80, histtype="step", label=row.case.name)
+    for row, (color, dashes) in zip(rows, cycle(looks), strict=False):
+        axes.hist(row.frame_ms, bins=80, histtype="step", color=color, linestyle=dashes, label=row.case.name)
     axes.set_xlabel("milliseconds of a frame")
     axes.set_ylabel("frames")
     axes.legend(fontsize=8, frameon=False)
 
     order, axes = plt.subplots(figsize=(9, 4), layout="constrained")
-    for row in rows:
-        axes.plot(row.frame_ms, linewidth=0.7, label=row.case.name)
+    for row, (color, dashes) in zip(rows, cycle(looks), strict=False):
+        axes.plot(row.frame_ms, linewidth=0.7, color=color, linestyle=dashes, label=row.case.name)
     axes.set_xlabel("frame")
     axes.set_ylabel("milliseconds")
-    axes.legend(fontsize=8, frameon=False)
+    for line in axes.legend(fontsize=8, frameon=False).get_lines():
+        line.set_linewidth(2)
 
     written = []
     for name, figure in (("stages", bars), ("histogram", spread), ("timeline", order)):

@@ -26,7 +26,7 @@ from livecomp.segment.registry import make_segmenter
 __all__ = ["check_composite", "check_prediction", "make_example"]
 
 _MOST_MEAN = 0.5
-"""Mean difference of composites, 8-bit levels; in float32 it is 0.02, the rest is for networks in half precision."""
+"""Mean difference of composites, 8-bit levels; in float32 it is 0.005, the rest is for networks in half precision."""
 
 _MOST_FAR = 0.01
 """Share of values that differ by more than `_FAR` levels."""

@@ -2,7 +2,7 @@
 
 The matte follows its network's picture closely: half a level in that, which is what plain arithmetic differs by, was up
 to 0.2 in the matte's edge and 15 levels in the alpha of single pixels. So each step rounds as OpenCV does, in float32
-that holds whole numbers below 2**24 exactly.
+that holds whole numbers below 2**24 exactly. OpenCV 4.11 and 5.0 give the same; measured on x86-64.
 """
 
 from __future__ import annotations

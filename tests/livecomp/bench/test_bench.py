@@ -121,6 +121,22 @@ def test_plots_are_written(tmp_path: Path) -> None:
         assert path.stat().st_size > 5000
 
 
+def test_no_two_cases_look_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    from matplotlib import pyplot as plt
+
+    close = plt.close
+    monkeypatch.setattr(plt, "close", lambda figure: None)
+    draw(tmp_path, report(*(measurement(replace(PLAIN, harmonize_every=every)) for every in range(1, 24))))
+    try:
+        _, spread, order = (plt.figure(number) for number in plt.get_fignums())
+        looks = {(line.get_color(), line.get_linestyle()) for line in order.axes[0].lines}
+        outlines = {(patch.get_edgecolor(), patch.get_linestyle()) for patch in spread.axes[0].patches}
+    finally:
+        close("all")
+    assert len(looks) == len(outlines) == 23
+
+
 def test_facts_name_machine_versions_and_load() -> None:
     found = facts()
     assert {"livecomp", "processor", "python", "numpy", "when"} <= set(found)
