@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import inspect
 import os
+import re
+import shutil
 import stat
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -17,6 +20,9 @@ from platformdirs import user_cache_path
 __all__ = ["cache_folder", "compiled"]
 
 _config: Any = numba.config  # its attributes are set at run time
+
+_UNUSED_S = 30 * 86400.0
+"""Loops of another version of the modules are kept this long after their last use, in seconds."""
 
 
 def cache_folder() -> Path | None:
@@ -56,7 +62,11 @@ def compiled(
 
     def decorate(function: Callable[..., object]) -> object:
         folder, before = cache_folder(), _config.CACHE_DIR
-        _config.CACHE_DIR = str(folder / _digest(Path(inspect.getfile(function)).parent)) if folder else ""
+        if folder:
+            folder = folder / _digest(Path(inspect.getfile(function)).parent)
+            if not before:
+                _note_use(folder)
+        _config.CACHE_DIR = str(folder) if folder else ""
         try:
             options: dict[str, Any] = {
                 "cache": folder is not None,
@@ -69,6 +79,30 @@ def compiled(
             _config.CACHE_DIR = before
 
     return decorate
+
+
+@cache
+def _note_use(folder: Path) -> None:
+    """Date a folder of loops, and remove those beside it that nobody has used for long: of versions that are gone.
+
+    A program that runs longer than that has its loops in memory; numba makes the folder again where it is missing.
+    """
+    oldest = time.time() - _UNUSED_S
+    try:
+        folder.mkdir(exist_ok=True)
+        os.utime(folder)
+        with os.scandir(folder.parent) as entries:
+            unused = [
+                entry.path
+                for entry in entries
+                if re.fullmatch(r"[0-9a-f]{16}", entry.name)
+                and entry.is_dir(follow_symlinks=False)
+                and entry.stat(follow_symlinks=False).st_mtime < oldest
+            ]
+    except OSError:
+        return  # a cache that cannot be tidied up is still one
+    for path in unused:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @cache

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import stat
 import sys
+import time
 from pathlib import Path
 
 import numba
@@ -22,6 +24,7 @@ def plus_one(values: np.ndarray) -> float:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")
     monkeypatch.setattr(module, "user_cache_path", lambda name: tmp_path / name)
+    module._note_use.cache_clear()
     return tmp_path / "livecomp" / "numba"
 
 
@@ -54,6 +57,56 @@ def test_the_users_own_setting_goes_first(cache: Path, tmp_path: Path, monkeypat
     compiled()(plus_one)(np.ones(3))
     assert list((tmp_path / "own").rglob("*.nbi"))
     assert not cache.exists()
+
+
+def aged(folder: Path, days: float) -> Path:
+    """A folder of loops that was used so long ago, with files used today."""
+    (folder / "package").mkdir(parents=True)
+    (folder / "package" / "kernels.nbi").write_bytes(b"")
+    used = time.time() - days * 86400
+    os.utime(folder, (used, used))
+    return folder
+
+
+def test_loops_of_other_versions_go_when_nobody_has_used_them_for_long(cache: Path) -> None:
+    gone = [aged(cache / (name * 16), 31) for name in "ab"]
+    kept = [aged(cache / name, days) for name, days in (("c" * 16, 29), ("notes", 99), ("d" * 15, 99))]
+    elsewhere = aged(cache.parent / ("e" * 16), 99)
+    if os.name == "posix":
+        (cache / ("f" * 16)).symlink_to(elsewhere, target_is_directory=True)
+    assert compiled()(plus_one)(np.ones(3)) == 4
+    assert not any(folder.exists() for folder in gone)
+    assert all(list(folder.rglob("*.nbi")) for folder in [*kept, elsewhere])
+    assert len(list(cache.glob("*/*/*plus_one*.nbi"))) == 1
+
+
+def test_a_version_in_use_is_dated_and_stays(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = aged(cache / module._digest(Path(__file__).parent), 99)
+    compiled()(plus_one)
+    assert time.time() - own.stat().st_mtime < 3600
+    assert (own / "package" / "kernels.nbi").exists()
+    module._note_use.cache_clear()
+    monkeypatch.setattr(module, "_digest", lambda folder: "0" * 16)
+    compiled()(plus_one)
+    assert own.exists()
+
+
+def test_nothing_is_removed_from_a_folder_of_the_users_choice(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = aged(tmp_path / "own" / ("a" * 16), 99)
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "own"))
+    compiled()(plus_one)
+    assert other.exists()
+
+
+def test_a_folder_that_goes_while_its_loops_are_in_use_is_made_again(cache: Path) -> None:
+    function = compiled()(plus_one)
+    assert function(np.ones(3)) == 4
+    shutil.rmtree(cache)
+    assert function(np.ones(3)) == 4
+    assert function(np.ones(3, np.float32)) == 4
+    assert list(cache.rglob("*.nbi"))
 
 
 def test_a_change_in_what_is_called_is_noticed(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
