@@ -163,7 +163,8 @@ def _add_prediction(nodes: Nodes, pictures: Pictures, size: int, network: bytes 
     down, across = area_matrix(fine_height, size), np.ascontiguousarray(area_matrix(fine_width, size).T)
 
     def averaged(tensor: str) -> str:
-        return nodes.rounded(nodes.op("MatMul", nodes.op("MatMul", down, tensor), across))
+        # means of 4x4 pixels are often halves, of which OpenCV makes the even number
+        return nodes.op("Round", nodes.op("MatMul", nodes.op("MatMul", down, tensor), across))
 
     seen, seen_alpha = averaged(mixed), averaged(alpha)
     nodes.output("seen", nodes.reshape(seen, 3, size, size), np.float32, (3, size, size))

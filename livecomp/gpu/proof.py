@@ -34,7 +34,7 @@ _MOST_FAR = 0.01
 _FAR = 8
 
 _MOST_PREDICTION = 0.05
-"""Difference of any parameter of the correction; in float32 it is 0.001."""
+"""Difference of any parameter of the correction; in float32 it is 0.0005."""
 
 _PORTRAIT_WH = (640, 360)
 _SCENE_LEVELS = (30, 220)
