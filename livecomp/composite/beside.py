@@ -36,7 +36,9 @@ def beside(plain: Composite, harmonized: Composite) -> Composite:
 def _label(rgb: U8Array, text: str, left: int) -> None:
     scale = rgb.shape[0] / 900
     thickness = max(1, round(2 * scale))
-    (width, height), baseline = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+    (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+    # of a text with ascenders and descenders, so that all labels are equally high
+    (_, height), baseline = cv2.getTextSize("hp", cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
     margin = height
     box = rgb[: height + baseline + 2 * margin, left : left + width + 2 * margin]
     box //= 3

@@ -32,3 +32,10 @@ def test_beside_shows_both(size_wh: tuple[int, int]) -> None:
     assert pair.rgb[-1, 0].tolist() == [10] * 3
     assert pair.rgb[-1, -1].tolist() == [200] * 3
     assert pair.pts_ns == 2
+
+
+def test_the_labels_of_a_pair_are_equally_high() -> None:
+    grey = Composite(freeze(np.full((720, 960, 3), 120, np.uint8)), 0)
+    rgb = beside(grey, grey).rgb
+    (left,), (right,) = (np.flatnonzero(np.diff(rgb[:, x, 0].astype(int))) for x in (2, 960 + 4 + 2))
+    assert left == right
