@@ -25,6 +25,7 @@ from livecomp.segment import Segmenter
 from livecomp.segment.registry import make_segmenter
 from livecomp.smooth import Smoother
 from livecomp.smooth.matte import MotionAdaptiveFilter
+from livecomp.smooth.noise import NoiseFilter
 from livecomp.smooth.registry import make_smoother
 
 __all__ = ["Compute", "Config", "OnMiss", "Stages"]
@@ -49,6 +50,7 @@ class Stages:
         smoother: Steadies it.
         compositor: Puts the person into the scene.
         whole: Does what segmenter, harmonizer and compositor do at once, on a GPU; these take over should it fail.
+        noise: Takes from frames, before anything else, the noise that the correction makes stronger; None to leave it.
     """
 
     segmenter: Segmenter
@@ -57,6 +59,7 @@ class Stages:
     smoother: Smoother
     compositor: Compositor
     whole: WholeFrame | None = None
+    noise: NoiseFilter | None = None
 
 
 class _Section(BaseModel):
@@ -102,6 +105,13 @@ class SmoothConfig(_Section):
         ge=0,
         le=10,
         description="Videos: steady looks so many seconds back and ahead; 0 as in a call.",
+    )
+    noise: float = Field(
+        0.6,
+        ge=0,
+        le=0.9,
+        description="Weight of the past in a still pixel where the correction raises the camera's noise, 0..0.9; 0 for "
+        "none.",
     )
 
 
@@ -214,6 +224,17 @@ class Config(_Section):
                 threads=self.composite.threads,
             ),
             whole=self._whole_frame(str(background or self.background.source)),
+            noise=self._noise_filter(),
+        )
+
+    def _noise_filter(self) -> NoiseFilter | None:
+        composite = self.composite
+        if not self.smooth.noise:
+            return None
+        return NoiseFilter(
+            self.smooth.noise,
+            color_strength=composite.color_strength,
+            shading_strength=composite.shading_strength,
         )
 
     def _whole_frame(self, background: str) -> WholeFrame | None:

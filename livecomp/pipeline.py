@@ -1,7 +1,7 @@
 """The order of the stages, from a frame to what may be shown of it.
 
-``Source -> Segmenter -> Harmonizer -> Smoother -> Compositor -> Sink``. A frame whose matte is missing or invalid is
-never shown: the run stops, or a slate takes its place.
+``Source -> NoiseFilter -> Segmenter -> Harmonizer -> Smoother -> Compositor -> Sink``. A frame whose matte is missing
+or invalid is never shown: the run stops, or a slate takes its place.
 
 On a GPU one graph does what segmenter, harmonizer and compositor do. Its correction is one of its inputs, so what is
 predicted from one frame steers the correction of the next; only the first frame after a cut is run twice.
@@ -165,7 +165,12 @@ class Pipeline:
         """Start all filters anew."""
         stages = self._stages
         (stages.segmenter if stages.whole is None else stages.whole).reset()
+        self._forget_noise()
         self._forget_corrections()
+
+    def _forget_noise(self) -> None:
+        if self._stages.noise is not None:
+            self._stages.noise.reset()
 
     def _forget_corrections(self) -> None:
         self._stages.smoother.reset()
@@ -181,9 +186,11 @@ class Pipeline:
         if self._cuts.is_cut(frame.rgb):
             log.info("cut at %.3f s: filters start anew", frame.pts_ns / 1e9)
             self._forget()
+        frame = self._quieted(frame)
         try:
             processed = self._process_staged(frame) if self._stages.whole is None else self._process_whole(frame)
         except MatteError as error:
+            self._forget_noise()
             if self._on_miss == "stop":
                 raise
             self.missed += 1
@@ -197,6 +204,14 @@ class Pipeline:
         self._is_missing = False
         return processed
 
+    def _quieted(self, frame: Frame) -> Frame:
+        """The frame without the noise that the correction would make stronger."""
+        noise = self._stages.noise
+        if noise is None or not noise.is_active:
+            return frame if noise is None else noise.update(frame)
+        with self.timer.measure("noise"):
+            return noise.update(frame)
+
     def _process_staged(self, frame: Frame) -> Processed:
         """Stage after stage, on the CPU."""
         stages, timer = self._stages, self.timer
@@ -207,6 +222,7 @@ class Pipeline:
             correction = self._correct(lambda: self._predict(matted, scene), matted.pts_ns, matted.require_alpha())
         else:
             correction = self._look_up(frame, self._foreseen)
+            self._learn_noise(matted.require_alpha(), correction)
         with timer.measure("composite"):
             composite = stages.compositor.compose(matted, scene, correction)
         plain = stages.compositor.compose(matted, scene, Correction.identity()) if self._keep_plain else None
@@ -224,6 +240,8 @@ class Pipeline:
                 shown = whole.run(frame, scene, correction or Correction.identity(), plain=self._keep_plain)
             if foreseen is None:
                 self._steered = self._correct(whole.predict, frame.pts_ns, shown.alpha)
+            elif correction is not None:
+                self._learn_noise(shown.alpha, correction)
             if correction is None:
                 correction = self._steered or Correction.identity()
                 with timer.measure("gpu"):
@@ -294,7 +312,13 @@ class Pipeline:
             with self.timer.measure("harmonize"):
                 self._predicted, self._repeated = predict(), 0
         with self.timer.measure("smooth"):
-            return self._stages.smoother.update(self._predicted, pts_ns, alpha)
+            steadied = self._stages.smoother.update(self._predicted, pts_ns, alpha)
+            self._learn_noise(alpha, steadied)
+            return steadied
+
+    def _learn_noise(self, alpha: U8Array, correction: Correction) -> None:
+        if self._stages.noise is not None:
+            self._stages.noise.learn(alpha, correction)
 
     def _predict(self, matted: Frame, scene: U8Array) -> Correction:
         size = self._stages.harmonizer.input_size
@@ -304,6 +328,7 @@ class Pipeline:
 
 def _owned(stages: Stages) -> tuple[_Owned, ...]:
     """The stages that are opened and closed, in the order in which they are opened."""
+    noise = () if stages.noise is None else (stages.noise,)
     if stages.whole is not None:
-        return stages.whole, stages.background
-    return stages.segmenter, stages.background, stages.harmonizer, stages.compositor
+        return *noise, stages.whole, stages.background
+    return *noise, stages.segmenter, stages.background, stages.harmonizer, stages.compositor

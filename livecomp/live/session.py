@@ -299,6 +299,8 @@ class LiveSession:
                 stages = replace(stages, harmonizer=_opened(tolerant, opened, on_cpu))
             if "smooth" in changed:
                 stages = replace(stages, smoother=built.smoother)
+            if changed & {"smooth", "composite"}:
+                stages = replace(stages, noise=built.noise and _opened(built.noise, opened))
             if "composite" in changed:
                 stages = replace(stages, compositor=_opened(built.compositor, opened, on_cpu))
             if built.whole is None:
