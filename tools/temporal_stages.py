@@ -8,6 +8,9 @@
 ``live``          As in a call: predictions for some frames only, steadied by the default filter.
 ``offline``       As for files: predictions for every third frame, smoothed to both sides.
 ================  =====================================================================================================
+
+The last two take the noise that their corrections make stronger from the small pictures, and keep the recorded mattes;
+a call does so before it finds the matte, which is steadier for it.
 """
 
 from __future__ import annotations
@@ -22,8 +25,9 @@ from numpy.typing import NDArray
 from livecomp.composite.fused import FusedCompositor
 from livecomp.config import Config
 from livecomp.correction import Correction
-from livecomp.frame import U8Array
+from livecomp.frame import Frame, U8Array
 from livecomp.smooth.ahead import LookAheadSmoother
+from livecomp.smooth.noise import NoiseFilter
 from livecomp.smooth.registry import make_smoother
 from livecomp.smooth.vector import stack, unstack
 from tools.temporal_metrics import F64Array, flicker, flows, mean_lab, temporal_loss
@@ -36,6 +40,7 @@ PREDICT_EVERY = 3
 """As `Foresight` has it by default."""
 
 STAGES = ("input", "unharmonized", "constant", "raw", "live", "offline")
+QUIETED = ("live", "offline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +163,7 @@ def judge(recordings: Sequence[Recording], *, with_motion: bool = True) -> list[
     errors: dict[tuple[int, str], list[float]] = {key: [] for key in keys}
     labs: dict[tuple[int, str], list[F64Array]] = {key: [] for key in keys}
     before: dict[tuple[int, str], U8Array] = {}
+    quieted = {(number, stage): NoiseFilter(Config().smooth.noise) for number, stage in keys if stage in QUIETED}
     motions = flows([moment.frame for moment in recordings[0].moments]) if with_motion else None
     for index in range(len(recordings[0].moments)):
         flow = next(motions) if motions is not None and index else None
@@ -166,6 +172,8 @@ def judge(recordings: Sequence[Recording], *, with_motion: bool = True) -> list[
             moment = recordings[number].moments[index]
             correction = applied[number][stage].corrections[index]
             frame = moment.frame
+            if correction is not None and key in quieted:
+                frame = _quieted(quieted[key], moment, correction)
             shown = frame.rgb if correction is None else compositor.compose(frame, moment.scene, correction).rgb
             labs[key].append(mean_lab(shown, frame.require_alpha()))
             if flow is not None and not moment.starts_anew:
@@ -186,6 +194,16 @@ def judge(recordings: Sequence[Recording], *, with_motion: bool = True) -> list[
         }
         for number, recording in enumerate(recordings)
     ]
+
+
+def _quieted(noise: NoiseFilter, moment: Moment, correction: Correction) -> Frame:
+    """The frame without the noise that this correction and those before make stronger."""
+    if moment.starts_anew:
+        noise.reset()
+    alpha = moment.frame.require_alpha()
+    quiet = noise.update(moment.frame)
+    noise.learn(alpha, correction)
+    return quiet.with_alpha(alpha)
 
 
 def _error(shown: U8Array, truth: U8Array, person: NDArray[np.bool_]) -> float:

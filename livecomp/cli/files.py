@@ -51,6 +51,10 @@ def process(
     look_ahead: Annotated[
         float | None, typer.Option(min=0, max=10, help="Seconds that the filter steady looks ahead; 0 as in a call.")
     ] = None,
+    noise: Annotated[
+        float | None,
+        typer.Option(min=0, max=0.9, help="How much the past counts where camera noise becomes stronger; 0 for none."),
+    ] = None,
     fit: Annotated[Fit | None, typer.Option(help="How a background of another shape fills the picture.")] = None,
     light_wrap: Annotated[
         float | None, typer.Option(min=0, max=1, help="How much of the scene's light bleeds over the person's edge.")
@@ -110,7 +114,7 @@ def process(
             },
             "background": {"fit": fit},
             "harmonize": {"model": model, "backend": backend},
-            "smooth": {"filter": smoother, "look_ahead_s": look_ahead},
+            "smooth": {"filter": smoother, "look_ahead_s": look_ahead, "noise": noise},
             "composite": {
                 "color_strength": strength if color_strength is None else color_strength,
                 "shading_strength": strength if shading_strength is None else shading_strength,

@@ -47,10 +47,12 @@ class NoiseFilter:
     correction raises noise by less than 3 %, as over most scenes, frames pass untouched, at no cost but the measuring.
 
     It stands before the segmenter, so that a matte belongs to exactly the pixels that are shown, and is steadier too;
-    and before whole frames go to a GPU. What is measured on one frame decides over the next. Measured on a dim webcam
-    over a dark picture: flicker and temporal loss fall from 1.45 and 1.42 of the camera's own to 0.8 and 1.0. A weight
-    that would just undo what the correction does, (g² - 1) / (g² + 1), would be 0.08 there and change nothing: noise
-    that was coded comes in steps.
+    and before whole frames go to a GPU. What is measured on one frame decides over the next. A picture of 1280x720
+    takes 0.45 ms (Zen 4, one thread) where the filter acts, and 0.03 ms where it does not.
+
+    Measured on a dim webcam over a dark picture: flicker and temporal loss fall from 1.45 and 1.42 times the camera's
+    own to 0.94 and 1.07. The weight that takes from white noise just what a gain g has given, (g² - 1) / (g² + 1), is
+    0.08 there and leaves 1.38 and 1.36: noise that was coded is not white, and the scene beside it has none at all.
 
     Args:
         strength: Weight of the past in a value at rest, 0 < strength < 1.

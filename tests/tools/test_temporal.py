@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from livecomp.correction import Correction
 from livecomp.frame import Frame, freeze
 from livecomp.media.image import write_image
 from tools import temporal
 from tools.temporal_clips import SCRIPTS, Portrait, demo_portrait, play
 from tools.temporal_metrics import flicker, flows, mean_lab, step_response, temporal_loss
+from tools.temporal_record import Moment, Recording
+from tools.temporal_stages import STAGES, judge
 
 SHAPE = (90, 120)
 
@@ -125,3 +129,19 @@ def test_the_command_writes_numbers_and_a_table(tmp_path: Path, capsys: pytest.C
 def test_a_clip_that_is_not_there_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert temporal.main([str(tmp_path / "none.mp4"), "--output", str(tmp_path)]) == 3
     assert "none.mp4" in capsys.readouterr().err
+
+
+def test_noise_that_the_correction_makes_stronger_is_taken_away_live_and_from_files() -> None:
+    rng = np.random.default_rng(0)
+    brighter = replace(Correction.identity(), log_gain=np.full((16, 16), 0.4, np.float32))
+    moments = []
+    for index in range(24):
+        noise = rng.normal(0, 3, (*SHAPE, 3))
+        rgb = np.clip(np.round(textured(0).rgb * 0.5 + noise), 0, 255).astype(np.uint8)
+        frame = Frame(freeze(rgb), index * 40_000_000).with_alpha(np.full(SHAPE, 255, np.uint8))
+        moments.append(Moment(frame, textured(0).rgb, None, brighter, index == 0, False))
+    (found,) = judge([Recording("noise", "itself", moments)])
+    losses = {stage: found[stage].tl_input or 0.0 for stage in STAGES}
+    assert losses["unharmonized"] < 0.7 * losses["constant"]
+    for stage in ("live", "offline"):
+        assert losses[stage] < 0.4 * losses["raw"]
