@@ -27,16 +27,13 @@ class CutDetector:
         self._difference = difference
         self._correlation = correlation
         self._previous: np.ndarray[tuple[int, int, int], np.dtype[np.float32]] | None = None
-        self.change = 0.0
-        """Mean absolute difference of the last two thumbnails, in 8-bit levels; 0 for the first picture."""
 
     def is_cut(self, rgb: U8Array) -> bool:
         """Whether `rgb`, (H, W, 3) uint8, starts a new scene; False for the first picture."""
         small = rgb[:: max(1, rgb.shape[0] // 64), :: max(1, rgb.shape[1] // 64)]
         thumbnail = cv2.resize(small, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
         previous, self._previous = self._previous, thumbnail
-        self.change = 0.0 if previous is None else float(np.abs(thumbnail - previous).mean())
-        if previous is None or self.change <= self._difference:
+        if previous is None or float(np.abs(thumbnail - previous).mean()) <= self._difference:
             return False
         a, b = thumbnail - thumbnail.mean(), previous - previous.mean()
         spread = float(np.sqrt((a * a).sum() * (b * b).sum()))

@@ -25,11 +25,9 @@ from livecomp.errors import ContractError, MatteError
 from livecomp.frame import Frame, U8Array, freeze
 from livecomp.harmonizers.lowres import make_input
 from livecomp.smooth.ahead import LookAheadSmoother
+from livecomp.steps import StepDetector
 
-__all__ = ["STEP_LEVELS", "Foresight", "small_frame"]
-
-STEP_LEVELS = 4.0
-"""Change of a picture's thumbnail, see `CutDetector.change`, that may be a step of light."""
+__all__ = ["Foresight", "small_frame"]
 
 _LINES = 360
 _QUEUE_FRAMES = 30
@@ -73,6 +71,8 @@ class Foresight:
         self._before: tuple[int, Correction] | None = None
         self._after: tuple[int, Correction] | None = None
         self._cuts, self._scene_cuts = CutDetector(), CutDetector()
+        self._steps, self._scene_steps = StepDetector(), StepDetector()
+        self._alpha: U8Array | None = None  # the latest matte
         self._queue: queue.Queue[_Seen | BaseException | None] = queue.Queue(_QUEUE_FRAMES)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="livecomp-foresight", daemon=True)
@@ -150,7 +150,7 @@ class Foresight:
         else:
             if seen.is_cut or seen.is_step:
                 self._starts.append(seen.pts_ns)
-            self._smoother.push(seen.correction, seen.pts_ns, seen.alpha, is_cut=seen.is_cut)
+            self._smoother.push(seen.correction, seen.pts_ns, seen.alpha, is_cut=seen.is_cut, is_step=seen.is_step)
 
     def _run(self) -> None:
         item: _Seen | BaseException | None
@@ -180,7 +180,9 @@ class Foresight:
         is_cut = self._cuts.is_cut(frame.rgb)
         if is_cut:
             stages.segmenter.reset()
-        is_step = self._cuts.change > STEP_LEVELS
+            self._steps.reset()
+            self._alpha = None
+        is_step = self._alpha is not None and self._steps.is_step(frame.rgb, self._alpha)
         self._since += 1
         is_due = is_cut or is_step or self._since >= self._every
         if not is_due and not stages.background.is_moving:
@@ -191,13 +193,13 @@ class Foresight:
         scene = stages.background.render(small)
         if stages.background.is_moving:
             is_cut |= self._scene_cuts.is_cut(scene)
-            is_step |= self._scene_cuts.change > STEP_LEVELS
+            is_step |= self._scene_steps.is_step(scene)
         if not is_due:
             if not (is_cut or is_step):
                 return None
             small = self._matted(small)
         self._since = 0
-        alpha = small.require_alpha()
+        alpha = self._alpha = small.require_alpha()
         composite, mask = make_input(small.rgb, scene, alpha, stages.harmonizer.input_size)
         return _Seen(stages.harmonizer.predict(composite, mask), frame.pts_ns, alpha, is_cut, is_step)
 

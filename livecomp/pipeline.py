@@ -24,6 +24,7 @@ from livecomp.errors import LiveCompError, MatteError, ModelError
 from livecomp.frame import Composite, Frame, U8Array
 from livecomp.harmonizers.lowres import make_input
 from livecomp.stats import StageTimer
+from livecomp.steps import StepDetector
 
 __all__ = ["Pipeline", "Processed"]
 
@@ -83,6 +84,9 @@ class Pipeline:
         self._foreseen = foreseen
         self._cuts = CutDetector()
         self._scene_cuts = CutDetector()
+        self._steps = StepDetector()
+        self._scene_steps = StepDetector()
+        self._is_scene_stepping = False
         self.timer = StageTimer()
         self.missed = 0
         self._is_missing = False
@@ -174,6 +178,8 @@ class Pipeline:
 
     def _forget_corrections(self) -> None:
         self._stages.smoother.reset()
+        self._steps.reset()
+        self._scene_steps.reset()
         self._predicted = self._steered = None
 
     def process(self, frame: Frame) -> Processed:
@@ -219,7 +225,7 @@ class Pipeline:
             matted = self._segment(frame)
         scene = self._render(matted)
         if self._foreseen is None:
-            correction = self._correct(lambda: self._predict(matted, scene), matted.pts_ns, matted.require_alpha())
+            correction = self._correct(lambda: self._predict(matted, scene), matted, matted.require_alpha())
         else:
             correction = self._look_up(frame, self._foreseen)
             self._learn_noise(matted.require_alpha(), correction)
@@ -239,7 +245,7 @@ class Pipeline:
             with timer.measure("gpu"):
                 shown = whole.run(frame, scene, correction or Correction.identity(), plain=self._keep_plain)
             if foreseen is None:
-                self._steered = self._correct(whole.predict, frame.pts_ns, shown.alpha)
+                self._steered = self._correct(whole.predict, frame, shown.alpha)
             elif correction is not None:
                 self._learn_noise(shown.alpha, correction)
             if correction is None:
@@ -282,6 +288,8 @@ class Pipeline:
             scene = background.render(frame)
             if background.is_moving and self._scene_cuts.is_cut(scene):
                 self._forget_corrections()
+            is_watched = background.is_moving and self._foreseen is None
+            self._is_scene_stepping = is_watched and self._scene_steps.is_step(scene)
         return scene
 
     def _look_up(self, frame: Frame, foreseen: Callable[[int], Correction]) -> Correction:
@@ -305,14 +313,18 @@ class Pipeline:
         matted.require_alpha()
         return matted
 
-    def _correct(self, predict: Callable[[], Correction], pts_ns: int, alpha: U8Array) -> Correction:
+    def _correct(self, predict: Callable[[], Correction], frame: Frame, alpha: U8Array) -> Correction:
         """Predict a correction, or repeat the one before, and steady it."""
+        with self.timer.measure("light"):
+            is_stepping = self._steps.is_step(frame.rgb, alpha) or self._is_scene_stepping
         self._repeated += 1
-        if self._predicted is None or self._repeated >= self.harmonize_every:
+        if self._predicted is None or is_stepping or self._repeated >= self.harmonize_every:
             with self.timer.measure("harmonize"):
                 self._predicted, self._repeated = predict(), 0
         with self.timer.measure("smooth"):
-            steadied = self._stages.smoother.update(self._predicted, pts_ns, alpha)
+            if is_stepping:
+                self._stages.smoother.notice_step()
+            steadied = self._stages.smoother.update(self._predicted, frame.pts_ns, alpha)
             self._learn_noise(alpha, steadied)
             return steadied
 

@@ -20,12 +20,12 @@ from livecomp.capture.registry import open_source
 from livecomp.config import Config
 from livecomp.correction import Correction
 from livecomp.cuts import CutDetector
-from livecomp.foresight import STEP_LEVELS
 from livecomp.frame import Frame, U8Array, freeze
 from livecomp.harmonizers import Harmonizer
 from livecomp.harmonizers.lowres import make_input
 from livecomp.harmonizers.registry import make_harmonizer
 from livecomp.segment import Segmenter
+from livecomp.steps import StepDetector
 
 __all__ = ["Moment", "Recorder", "Recording", "Take", "record_clip", "record_takes", "shrink", "shrink_frame"]
 
@@ -54,7 +54,7 @@ class Moment:
         truth: Small, (h, w, 3) uint8, or None.
         raw: The prediction for this frame, made at full size.
         starts_anew: Whether a cut, of the clip or of the scene, lies before it.
-        may_step: Whether it differs so much from the frame before that the light may have changed.
+        is_step: Whether another light begins with it, on the person or in the scene.
     """
 
     frame: Frame
@@ -62,7 +62,7 @@ class Moment:
     truth: U8Array | None
     raw: Correction
     starts_anew: bool
-    may_step: bool
+    is_step: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,8 @@ class Recorder:
         self._lines = lines
         self._cuts = CutDetector()
         self._scene_cuts = CutDetector()
+        self._steps = StepDetector()
+        self._scene_steps = StepDetector()
         self._scene = self._small_scene = freeze(np.zeros((0, 0, 3), np.uint8))
 
     def add(self, take: Take, small: Frame) -> None:
@@ -121,13 +123,15 @@ class Recorder:
         composite, mask = make_input(frame.rgb, scene, frame.require_alpha(), self._harmonizer.input_size)
         raw = self._harmonizer.predict(composite, mask)
         starts_anew = self._cuts.is_cut(frame.rgb)
-        may_step = self._cuts.change > STEP_LEVELS
         if scene is not self._scene:
             starts_anew |= self._scene_cuts.is_cut(scene)
-            may_step |= self._scene_cuts.change > STEP_LEVELS
             self._scene, self._small_scene = scene, shrink(scene, self._lines)
+        if starts_anew:
+            self._steps.reset()
+            self._scene_steps.reset()
+        is_step = self._steps.is_step(frame.rgb, frame.require_alpha()) | self._scene_steps.is_step(scene)
         small_truth = None if truth is None else shrink(truth, self._lines)
-        self.moments.append(Moment(small, self._small_scene, small_truth, raw, starts_anew, may_step))
+        self.moments.append(Moment(small, self._small_scene, small_truth, raw, starts_anew, is_step))
 
 
 def shrink_frame(frame: Frame, lines: int) -> Frame:

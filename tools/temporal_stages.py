@@ -99,9 +99,11 @@ def _live(moments: Sequence[Moment]) -> _Applied:
     for moment in moments:
         if moment.starts_anew:
             smoother.reset()
-        if moment.starts_anew or age % config.live.harmonize_every == 0:
+        if moment.starts_anew or moment.is_step or age % config.live.harmonize_every == 0:
             predicted, age = moment.raw, 0
         age += 1
+        if moment.is_step:
+            smoother.notice_step()
         start_ns = time.perf_counter_ns()
         found.append(smoother.update(predicted, moment.frame.pts_ns, moment.frame.require_alpha()))
         took_ms.append((time.perf_counter_ns() - start_ns) / 1e6)
@@ -121,13 +123,13 @@ def _offline(moments: Sequence[Moment]) -> _Applied:
 
     for moment in moments:
         since += 1
-        if since < PREDICT_EVERY and not (moment.starts_anew or moment.may_step):
+        if since < PREDICT_EVERY and not (moment.starts_anew or moment.is_step):
             continue
         since = 0
         seen.append(moment)
         start_ns = time.perf_counter_ns()
         alpha = moment.frame.require_alpha()
-        smoother.push(moment.raw, moment.frame.pts_ns, alpha, is_cut=moment.starts_anew)
+        smoother.push(moment.raw, moment.frame.pts_ns, alpha, is_cut=moment.starts_anew, is_step=moment.is_step)
         drain()
         took_ms.append((time.perf_counter_ns() - start_ns) / 1e6)
     smoother.finish()
@@ -138,7 +140,7 @@ def _offline(moments: Sequence[Moment]) -> _Applied:
         while last + 1 < len(known) and known[last + 1][0] <= pts_ns:
             last += 1
         (at_ns, before), following = known[last], last + 1
-        if pts_ns == at_ns or following == len(known) or seen[following].starts_anew or seen[following].may_step:
+        if pts_ns == at_ns or following == len(known) or seen[following].starts_anew or seen[following].is_step:
             found.append(before)
         else:
             next_ns, after = known[following]

@@ -85,13 +85,14 @@ class Measurement:
 
     @property
     def harmonizing(self) -> float | None:
-        """Share of an average frame that predicting, smoothing and applying corrections take; None when unknown."""
+        """Share of an average frame that predicting, steadying and applying corrections take; None when unknown."""
         if not self.plain_ms or self.case.what != "pipeline":
             return None
         means = {stage.stage: stage.mean_ms * stage.count / self.frames for stage in self.stages}
         medians = {stage.stage: stage.p50_ms for stage in self.stages}
         applied = max(0.0, medians.get("composite", 0.0) - self.plain_ms)
-        return (means.get("harmonize", 0.0) + means.get("smooth", 0.0) + applied) / self.frame.mean_ms
+        predicted = sum(means.get(stage, 0.0) for stage in ("light", "harmonize", "smooth"))
+        return (predicted + applied) / self.frame.mean_ms
 
     @property
     def copies(self) -> float | None:

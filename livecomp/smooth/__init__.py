@@ -25,6 +25,10 @@ class Smoother(Protocol):
         """
         ...
 
+    def notice_step(self) -> None:
+        """Be told that the light changes with the next correction, which is a new prediction: to be followed fast."""
+        ...
+
     def reset(self) -> None:
         """Take the next correction as it is: a cut, or another background."""
         ...

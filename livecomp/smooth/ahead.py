@@ -40,6 +40,7 @@ class _Entry:
     vector: F32Array | None
     place: tuple[float, float]
     scene: int
+    light: int
     guide: F32Array | None = None
     sound: bool | None = None
     steadied: F32Array | None = None
@@ -58,7 +59,8 @@ class LookAheadSmoother:
     lamp that is switched on is a sharp edge which nothing is averaged across. While a fade lasts, less time is averaged
     over. A light that lasts shorter than `lasting_s` is an accident, such as a hand before the lens, or part of a quick
     fade: such frames are left out, and get what lies between the frames before and after. Nothing is averaged across
-    cuts, nor over frames with nobody in them. Shading is moved with the person before it is averaged.
+    cuts and steps of light that were seen in the pictures, nor over frames with nobody in them. Shading is moved with
+    the person before it is averaged.
 
     Frames go in one by one and come out `ahead_s` later, so that memory is bounded, however long the file is.
 
@@ -88,7 +90,7 @@ class LookAheadSmoother:
         self._motion = MatteMotion()
         self._entries: list[_Entry] = []
         self._next = 0
-        self._scene = 0
+        self._scene = self._light = 0
         self._place = (0.0, 0.0)
         self._finished = False
 
@@ -97,7 +99,15 @@ class LookAheadSmoother:
         """How much must be known after a frame before it comes out, in seconds."""
         return self._reach_s + _AROUND_S
 
-    def push(self, correction: Correction, pts_ns: int, alpha: U8Array | None = None, *, is_cut: bool = False) -> None:
+    def push(
+        self,
+        correction: Correction,
+        pts_ns: int,
+        alpha: U8Array | None = None,
+        *,
+        is_cut: bool = False,
+        is_step: bool = False,
+    ) -> None:
         """Give the next frame.
 
         Args:
@@ -105,7 +115,9 @@ class LookAheadSmoother:
             pts_ns: Its time in nanoseconds; later than at the call before.
             alpha: Its matte, (H, W) uint8, 255 = person; None where that is not known.
             is_cut: Another scene starts with it.
+            is_step: Another light starts with it.
         """
+        self._light += is_step
         if is_cut:
             self._scene += 1
             self._motion.reset()
@@ -114,7 +126,7 @@ class LookAheadSmoother:
         place = (round(self._place[0] / _GRAIN) * _GRAIN, round(self._place[1] / _GRAIN) * _GRAIN)
         present = alpha is None or self._motion.area >= _LEAST_PERSON
         vector = stack(correction) if present else None
-        self._entries.append(_Entry(pts_ns, correction, vector, place, self._scene))
+        self._entries.append(_Entry(pts_ns, correction, vector, place, self._scene, self._light))
 
     def finish(self) -> None:
         """Say that there are no more frames."""
@@ -156,7 +168,7 @@ class LookAheadSmoother:
         entry = self._entries[index]
         if entry.guide is None:
             low, high = max(0, index - _MEDIAN), index + _MEDIAN + 1
-            near = [e.vector for e in self._entries[low:high] if e.scene == entry.scene and e.vector is not None]
+            near = [e.vector for e in self._entries[low:high] if _share_light(e, entry) and e.vector is not None]
             entry.guide = np.asarray(np.median(np.stack(near), axis=0), np.float32)
         return entry.guide
 
@@ -180,7 +192,8 @@ class LookAheadSmoother:
             if not usable:
                 entry.steadied = neutral(entry.like)
             elif index in usable:
-                entry.steadied = self._mean(index, usable)
+                alike = [other for other in usable if _share_light(self._entries[other], entry)]
+                entry.steadied = self._mean(index, alike)
             else:
                 entry.steadied = self._between(index, usable)
         return entry.steadied
@@ -231,6 +244,11 @@ class LookAheadSmoother:
                 moved += carried(part, entry.place[0] - place[0], entry.place[1] - place[1])
             shading[:] = moved
         return mean
+
+
+def _share_light(one: _Entry, other: _Entry) -> bool:
+    """Whether neither a cut nor a step lies between two frames."""
+    return (one.scene, one.light) == (other.scene, other.light)
 
 
 def _apart(lights: F32Array, light: F32Array, scale: F32Array) -> F32Array:

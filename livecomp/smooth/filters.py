@@ -22,6 +22,9 @@ class NoSmoother:
         """See `Smoother.update`."""
         return correction
 
+    def notice_step(self) -> None:
+        """See `Smoother.notice_step`."""
+
     def reset(self) -> None:
         """See `Smoother.reset`."""
 
@@ -47,6 +50,10 @@ class ExponentialSmoother:
         else:
             self._state = self._state.lerp(correction, _share(gap_s, self._time_constant_s))
         return self._state
+
+    def notice_step(self) -> None:
+        """See `Smoother.notice_step`; starts anew."""
+        self.reset()
 
     def reset(self) -> None:
         """See `Smoother.reset`."""
@@ -90,6 +97,10 @@ class OneEuroSmoother:
         cutoff_hz = self._min_cutoff_hz + self._beta * speed
         self._state = self._state.lerp(correction, _share(gap_s, 1 / (2 * math.pi * cutoff_hz)))
         return self._state
+
+    def notice_step(self) -> None:
+        """See `Smoother.notice_step`; starts anew."""
+        self.reset()
 
     def reset(self) -> None:
         """See `Smoother.reset`."""

@@ -38,7 +38,8 @@ class SteadySmoother:
     the lens, and is not followed at all, until those after it have stayed away for `patience_s` and agree with one
     another: then the light has changed, and for `open_s` every prediction is followed with the short time constant
     `follow_s`. Where the matte's area has changed too, something passes before the camera, and they have to last for
-    `distrust_s`. Suspects that never agree become a target after that time as well, but a slow one.
+    `distrust_s`. Suspects that never agree become a target after that time as well, but a slow one. A step of light
+    that was seen in the pictures themselves (`notice_step`) needs no proof.
 
     Shading is carried along with the person (`MatteMotion`). With nobody in the picture the correction is held for
     `hold_s` and then fades to neutral with `relax_s`; whoever comes then is followed fast at first.
@@ -93,6 +94,7 @@ class SteadySmoother:
         self._open_until_s = -math.inf
         self._now_s = rest_s
         self._gone_since_s: float | None = None
+        self._is_stepping = False
         self._suspects: list[F32Array] = []  # the first and the last that agree
         self._suspect_since_s = self._agree_since_s = 0.0
 
@@ -101,13 +103,14 @@ class SteadySmoother:
         now_s = pts_ns / 1e9
         gap_s = now_s - self._last_s
         last, self._last, self._last_s = self._last, correction, now_s
+        is_stepping, self._is_stepping = self._is_stepping, False
         if last is None or not alike(last, correction) or not 0 < gap_s <= _MAX_GAP_S:
             return self._start(correction, now_s, alpha)
         if alpha is not None:
             self._carry(correction, *self._motion.update(alpha))
             if self._motion.area < _LEAST_PERSON:
                 return self._absent(correction, now_s, gap_s)
-        if self._gone_since_s is not None:
+        if self._gone_since_s is not None or is_stepping:
             self._gone_since_s = None
             self._open(now_s, math.inf)
         if correction is not last:
@@ -115,6 +118,10 @@ class SteadySmoother:
         self._believe(now_s)
         self._move(gap_s, self._time_constant_s(now_s))
         return unstack(self._state, correction)
+
+    def notice_step(self) -> None:
+        """See `Smoother.notice_step`."""
+        self._is_stepping = True
 
     def reset(self) -> None:
         """See `Smoother.reset`."""

@@ -106,11 +106,13 @@ class FakeHarmonizer:
 
     def __init__(self) -> None:
         self.closed = 0
+        self.predictions = 0
 
     def open(self) -> None:
         pass
 
     def predict(self, composite: U8Array, alpha: U8Array) -> Correction:
+        self.predictions += 1
         return Correction.identity()
 
     def close(self) -> None:
@@ -120,9 +122,13 @@ class FakeHarmonizer:
 class FakeSmoother:
     def __init__(self) -> None:
         self.resets = 0
+        self.steps = 0
 
     def update(self, correction: Correction, pts_ns: int, alpha: U8Array | None = None) -> Correction:
         return correction
+
+    def notice_step(self) -> None:
+        self.steps += 1
 
     def reset(self) -> None:
         self.resets += 1

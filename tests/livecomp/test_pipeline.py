@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from livecomp.errors import InputError, MatteError, ModelError, OutputError
-from livecomp.frame import Frame, freeze
+from livecomp.frame import Frame, U8Array, freeze
 from livecomp.offline import Output, run_offline
 from livecomp.pipeline import Pipeline
 from tests.livecomp.fakes import (
     CANARY,
     SCENE,
+    SIZE_WH,
     FakeBackground,
     FakeHarmonizer,
     FakeSegmenter,
@@ -82,6 +83,35 @@ def test_a_cut_starts_the_filters_anew() -> None:
             pipeline.process(Frame(freeze(picture.copy()), index))
     assert segmenter.resets == 1
     assert smoother.resets == 1
+
+
+def test_a_lamp_and_a_light_in_the_scene_are_answered_by_a_prediction_at_once() -> None:
+    for lit in ("person", "scene"):
+        harmonizer, smoother, background = FakeHarmonizer(), FakeSmoother(), LitBackground()
+        stages = fake_stages(harmonizer=harmonizer, smoother=smoother, background=background)
+        with Pipeline(stages, harmonize_every=100) as pipeline:
+            for index in range(20):
+                is_lit = index >= 13
+                background.level = 240 if is_lit and lit == "scene" else 160
+                pipeline.process(lit_frame(index, 120 if is_lit and lit == "person" else 100))
+                assert (harmonizer.predictions, smoother.steps) == ((2, 1) if is_lit else (1, 0))
+
+
+def lit_frame(index: int, level: int) -> Frame:
+    rng = np.random.default_rng(index)
+    rgb = rng.integers(level - 3, level + 4, (SIZE_WH[1], SIZE_WH[0], 3)).astype(np.uint8)
+    return Frame(freeze(rgb), index * 40_000_000)
+
+
+class LitBackground(FakeBackground):
+    """A video of a wall."""
+
+    is_moving = True
+    level = 0
+
+    def render(self, frame: Frame) -> U8Array:
+        wall = np.linspace(0.2, 1, frame.rgb.shape[1])[None, :, None]
+        return freeze(np.broadcast_to(wall * self.level, frame.rgb.shape).astype(np.uint8))
 
 
 class FailingOpen(FakeHarmonizer):

@@ -40,7 +40,7 @@ def test_a_case_is_measured_stage_by_stage() -> None:
     assert found.frames > 3
     assert found.fps == pytest.approx(found.frames / found.seconds)
     stages = {stage.stage: stage for stage in found.stages}
-    assert set(stages) == {"segment", "background", "harmonize", "smooth", "composite"}
+    assert set(stages) == {"segment", "background", "light", "harmonize", "smooth", "composite"}
     assert stages["segment"].count == found.frames
     assert abs(stages["harmonize"].count - found.frames / 2) <= 1
     inside = sum(stage.mean_ms * stage.count for stage in found.stages) / found.frames

@@ -16,13 +16,14 @@ def run(
     alphas: list[U8Array] | None = None,
     cuts: tuple[int, ...] = (),
     smoother: LookAheadSmoother | None = None,
+    steps: tuple[int, ...] = (),
 ) -> list[Correction]:
     """What comes out at 30 frames a second."""
     smoother = smoother or LookAheadSmoother()
     alphas = alphas or [person()] * len(inputs)
     outputs = []
     for index, (correction, alpha) in enumerate(zip(inputs, alphas, strict=True)):
-        smoother.push(correction, index * FRAME_NS, alpha, is_cut=index in cuts)
+        smoother.push(correction, index * FRAME_NS, alpha, is_cut=index in cuts, is_step=index in steps)
         while (known := smoother.pop()) is not None:
             outputs.append(known)
     smoother.finish()
@@ -62,6 +63,21 @@ def test_a_small_step_is_sharp_where_predictions_are_quiet() -> None:
     progress = (np.array(levels([level(1.0)] * 90 + [level(1.0 + step)] * 90)) - 1) / step
     assert np.abs(progress[:88]).max() < 0.01
     assert np.abs(progress[92:] - 1).max() < 0.01
+
+
+def test_a_step_that_was_seen_is_sharp_to_the_frame_however_small_and_noisy() -> None:
+    rng, step = np.random.default_rng(4), 0.06
+    inputs = [*noisy(rng, 1.0, 90), *noisy(rng, 1.0 + step, 90)]
+    seen, unseen = (np.array(levels(inputs, steps=steps)) for steps in ((90,), ()))
+    assert np.abs(seen[:90] - 1).max() < 0.2 * step
+    assert np.abs(seen[90:] - 1 - step).max() < 0.2 * step
+    assert np.abs(unseen[:90] - 1).max() > 0.25 * step
+
+
+def test_a_step_that_was_seen_where_nothing_changes_leaves_no_trace() -> None:
+    rng = np.random.default_rng(5)
+    inputs = noisy(rng, 1.0, 180)
+    assert np.abs(np.array(levels(inputs, steps=(60, 120))) - 1).max() < 0.006
 
 
 @pytest.mark.parametrize("frames", [1, 3, 8])

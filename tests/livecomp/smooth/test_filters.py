@@ -62,6 +62,15 @@ def test_one_euro_calms_noise_and_follows_a_step() -> None:
     assert max(after) <= 1.6 * 1.001
 
 
+@pytest.mark.parametrize("name", ["none", "exponential", "one_euro"])
+def test_a_step_that_was_seen_is_taken_as_it_is(name: str) -> None:
+    smoother = make_smoother(name)
+    for step in range(10):
+        smoother.update(level(1.0), step * 33 * MS)
+    smoother.notice_step()
+    assert read(smoother.update(level(1.5), 10 * 33 * MS)) == 1.5
+
+
 def test_another_grid_starts_anew_instead_of_failing() -> None:
     smoother = OneEuroSmoother()
     smoother.update(Correction.identity(), 0)

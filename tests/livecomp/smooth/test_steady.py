@@ -80,6 +80,18 @@ def test_a_lamp_that_is_switched_on_is_followed_within_600_ms_without_overshoot(
     assert min(outputs[reached:]) >= 1 + 0.85 * 0.3
 
 
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_a_step_that_was_seen_is_followed_at_once_however_small(is_seen: bool) -> None:
+    rng = np.random.default_rng(9)
+    smoother, change = SteadySmoother(), 0.06  # the middle greys change by less than predictions at rest may
+    run(smoother, noisy(rng, 1.0, 90))
+    if is_seen:
+        smoother.notice_step()
+    outputs = np.array(run(smoother, noisy(rng, 1.0 + change, 30), start=90))
+    assert bool(outputs[round(0.25e9 / FRAME_NS)] > 1 + 0.8 * change) == is_seen
+    assert outputs.max() < 1 + 1.3 * change
+
+
 @pytest.mark.parametrize(("noise", "quick"), [(0.001, True), (0.03, False)])
 def test_a_small_change_is_followed_fast_only_where_predictions_are_quiet(noise: float, quick: bool) -> None:
     rng = np.random.default_rng(2)
