@@ -32,39 +32,70 @@ _SURE = np.uint8(250)
 
 @_compiled
 def average(
-    rgb: U8, past: U8, out: U8, most: np.float32, reach: np.float32, slope: np.float32, offsets: F32, shift: np.uint64
+    rgb: U8,
+    past: U8,
+    out: U8,
+    row: np.uint64,
+    box: tuple[int, int, int, int],
+    most: np.float32,
+    still: np.float32,
+    moved: np.float32,
+    calm: np.float32,
+    lively: np.float32,
+    offsets: F32,
+    shift: np.uint64,
+    block: np.uint64,
 ) -> None:
-    """Mix what was shown before into a picture, where the two hardly differ.
+    """Mix what was shown before into a part of a picture, where the two hardly differ; the rest is copied.
 
     Args:
         rgb: (N,) uint8, the picture.
         past: (N,) uint8, what became of the one before.
         out: (N,) uint8, written.
+        row: Values in a row of the picture.
+        box: What is mixed: first and one past the last row, first and one past the last value in each of them. To both
+            sides of a row less than `block` values more are.
         most: Weight of the past where nothing differs, 0..1.
-        reach: Difference from which on the past counts nothing, levels.
-        slope: How fast its weight falls before that, a level.
+        still: Difference of a value up to which the past counts fully, levels.
+        moved: Difference from which on it counts nothing.
+        calm: Mean difference over `block` values up to which it counts fully.
+        lively: Mean difference from which on it counts nothing.
         offsets: (2 ** n + `BLOCK`,) float32, spread over 0..1 but below 1: added before rounding down, so that the
             mean over many values, and of one over time, has no bias.
         shift: One more for each picture.
+        block: `BLOCK`; told here, as the compiler would unroll loops of a length that it knows, and find no SIMD.
     """
-    turn = np.uint64(offsets.size - BLOCK - 1)
-    blocks = np.uint64(rgb.size // BLOCK)
-    length = np.uint64(BLOCK)
-    for block in range(blocks):
-        at, start = block * length, (block * np.uint64(389) + shift) & turn
-        for j in range(length):
-            out[at + j] = _mixed(rgb[at + j], past[at + j], most, reach, slope, offsets[start + j])
-    for rest in range(blocks * length, np.uint64(rgb.size)):
-        out[rest] = _mixed(rgb[rest], past[rest], most, reach, slope, offsets[(rest + shift) & turn])
+    top, bottom, left, right = box
+    slope, mean_slope = _ONE / (moved - still), _ONE / (lively - calm)
+    turn, size = np.uint64(offsets.size) - block - np.uint64(1), np.uint64(rgb.size)
+    done, whole = np.uint64(0), size // block * block
+    for y in range(np.uint64(top), np.uint64(bottom)):
+        begin = max(done, (y * row + np.uint64(left)) // block * block)
+        end = min(whole, (y * row + np.uint64(right) + block - np.uint64(1)) // block * block)
+        for at in range(done, begin):
+            out[at] = rgb[at]
+        for first in range(begin, end, block):
+            start = (first // block * np.uint64(389) + shift) & turn
+            apart = _ZERO
+            for k in range(block):
+                apart += abs(np.float32(past[first + k]) - np.float32(rgb[first + k]))
+            weight = most * max(_ZERO, min(_ONE, mean_slope * (lively - apart / np.float32(block))))
+            for k in range(block):
+                out[first + k] = _mixed(
+                    rgb[first + k], past[first + k], weight, weight * slope, moved, offsets[start + k]
+                )
+        done = max(begin, end)
+    for at in range(done, size):
+        out[at] = rgb[at]
 
 
 @_compiled
 def _mixed(
-    now: np.uint8, past: np.uint8, most: np.float32, reach: np.float32, slope: np.float32, offset: np.float32
+    now: np.uint8, past: np.uint8, most: np.float32, slope: np.float32, moved: np.float32, offset: np.float32
 ) -> np.uint8:
     value = np.float32(now)
     difference = np.float32(past) - value
-    weight = max(_ZERO, min(most, slope * (reach - abs(difference))))
+    weight = max(_ZERO, min(most, slope * (moved - abs(difference))))
     return np.uint8(np.int32(value + weight * difference + offset))
 
 
@@ -80,7 +111,7 @@ def survey(
     log_gain: F32,
     before: I16,
     changes: I64,
-) -> tuple[float, float]:
+) -> tuple[float, float, tuple[int, int, int, int]]:
     """What a correction does to a level of noise, and how much a person changes from picture to picture.
 
     Args:
@@ -96,9 +127,11 @@ def survey(
         changes: (256,) int64, scratch.
 
     Returns:
-        The mean square of what becomes of one level in each channel, 1 where nobody is, and the mean change of those
-        half of the values that change least, in levels, -1 where none can be compared.
+        The mean square of what becomes of one level in each channel, 1 where nobody is; the mean change of those half
+        of the values that change least, in levels, -1 where none can be compared; and first and one past the last of
+        the places where the person is, also in part, downwards and across.
     """
+    top, bottom, left, right = side, 0, side, 0
     changes[:] = 0
     energy, people, pairs = 0.0, 0, 0
     last = curves.shape[1] - 1
@@ -106,6 +139,8 @@ def survey(
         for i in range(side):
             to = 3 * (j * side + i)
             u, v = _middle(i, side, alpha_wh[0]), _middle(j, side, alpha_wh[1])
+            if alpha[v * alpha_wh[0] + u] > 0:
+                top, bottom, left, right = min(top, j), j + 1, min(left, i), max(right, i + 1)
             if alpha[v * alpha_wh[0] + u] < _SURE:
                 before[to : to + 3] = NOBODY
                 continue
@@ -126,7 +161,7 @@ def survey(
                     changes[abs(_Int(now) - _Int(before[to + c]))] += 1
                     pairs += 1
                 before[to + c] = now
-    return energy / (3 * people) if people else 1.0, _lower_mean(changes, pairs)
+    return energy / (3 * people) if people else 1.0, _lower_mean(changes, pairs), (top, bottom, left, right)
 
 
 @_compiled

@@ -80,8 +80,8 @@ def test_a_waving_hand_leaves_no_trail_and_the_room_never_shines_through() -> No
 
 def test_a_past_that_is_not_bounded_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above can fail: with motion taken for noise, both room and hand are seen again."""
-    monkeypatch.setattr("livecomp.smooth.noise._STILL", 500.0)
-    monkeypatch.setattr("livecomp.smooth.noise._MOVED", 900.0)
+    for bound, level in (("_STILL", 500.0), ("_MOVED", 900.0), ("_CALM", 500.0), ("_LIVELY", 900.0)):
+        monkeypatch.setattr(f"livecomp.smooth.noise.{bound}", level)
     rng, worst = np.random.default_rng(0), 0
     with Pipeline(fake_stages(segmenter=Marked(), harmonizer=Brightening(), noise=NoiseFilter())) as pipeline:
         for index in range(20):

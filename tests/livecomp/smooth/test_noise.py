@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 
+import cv2
 import numpy as np
 import pytest
 
@@ -61,16 +62,16 @@ def still_noise(shown: list[U8Array]) -> float:
     return float(np.sqrt(later.var(axis=0, ddof=1).mean()))
 
 
-@pytest.mark.parametrize("size_wh", [SIZE_WH, (37, 23), (1, 1), (5, 1), (64, 1)])
+@pytest.mark.parametrize("size_wh", [SIZE_WH, (37, 23), (64, 1), (21, 65)])
 def test_static_noise_falls_as_predicted(size_wh: tuple[int, int]) -> None:
     """Tails of the noise count as motion, and what comes out is rounded to levels: that is a tenth more."""
-    count = 150 if size_wh == SIZE_WH else 4000
+    count = 150 if size_wh == SIZE_WH else 1500
     pictures = list(noisy(3.0, count, size_wh=size_wh))
     before, after = still_noise([freeze(p) for p in pictures]), still_noise(run(pictures))
     assert 1.0 < after / before / math.sqrt((1 - 0.6) / (1 + 0.6)) < 1.25
 
 
-@pytest.mark.parametrize(("sigma", "left"), [(1.0, 0.65), (2.0, 0.6), (4.0, 0.6), (5.0, 0.65), (6.0, 0.75)])
+@pytest.mark.parametrize(("sigma", "left"), [(1.0, 0.65), (2.0, 0.6), (4.0, 0.6), (5.0, 0.65), (6.0, 0.73)])
 def test_noise_of_any_camera_is_halved_or_nearly_so(sigma: float, left: float) -> None:
     pictures = list(noisy(sigma, 250))
     assert still_noise(run(pictures)) < left * still_noise([freeze(p) for p in pictures])
@@ -105,6 +106,19 @@ def test_motion_passes_unblurred() -> None:
         np.testing.assert_array_equal(picture, shown)
 
 
+@pytest.mark.parametrize(("contrast", "kept"), [(4, 0.8), (8, 0.97)])
+def test_a_texture_that_moves_is_not_smeared_though_it_is_as_weak_as_noise(contrast: float, kept: float) -> None:
+    """Its values differ from picture to picture by as much as noise, but all of them do; else 0.67 and 0.9 are kept."""
+    rng = np.random.default_rng(0)
+    texture = cv2.GaussianBlur(rng.normal(0, 1, (60, 400, 3)), (0, 0), 1.2)
+    texture *= contrast / texture.std()
+    moved = [texture[:, 3 * index : 3 * index + 200] for index in range(40)]
+    shown = run(90 + one + rng.normal(0, 1, one.shape) for one in moved)
+    pairs = list(zip(shown, moved, strict=True))[20:]
+    amplitude = [float(np.mean((got - 90.0) * one) / np.mean(one * one)) for got, one in pairs]
+    assert np.mean(amplitude) > kept
+
+
 def test_a_step_of_light_passes_at_once() -> None:
     pictures = [np.full((30, 40, 3), level, np.uint8) for level in [60] * 5 + [80] * 3]
     assert (run(pictures)[5] == 80).all()
@@ -117,7 +131,7 @@ def test_no_value_is_ever_far_from_the_cameras_own(strength: float) -> None:
     rng = np.random.default_rng(1)
     loud = list(noisy(9.0, 200))
     shown = run(loud, noise=noise)
-    noise._noise = 4.0  # as high as it is ever taken to be, and nearly as high as it is here
+    assert noise._noise > 5.5
     for index in range(200, 210):
         picture = rng.integers(0, 256, (*SIZE_WH[::-1], 3)).astype(np.uint8)
         near = np.clip(picture.astype(np.int32) + rng.integers(-20, 21, picture.shape), 0, 255)
@@ -178,6 +192,19 @@ def test_a_curve_counts_where_the_persons_tones_are() -> None:
         assert noise.is_active == active
 
 
+def test_pixels_far_from_the_person_are_the_cameras() -> None:
+    alpha = np.zeros(SIZE_WH[::-1], np.uint8)
+    alpha[50:, 60:90] = 255
+    pictures = list(noisy(2.0, 6))
+    shown = run(pictures, alpha=freeze(alpha))[-1]
+    touched = shown != pictures[-1]
+    assert touched[50:, 60:90].mean() > 0.3
+    assert not touched[:40].any()
+    # what is worked on at a time is 64 values long, 21 pixels
+    assert not touched[:, :30].any()
+    assert not touched[:, 120:].any()
+
+
 def test_only_the_person_counts() -> None:
     """A room that swings wildly, and would be brightened, beside a person who rests and is not."""
     alpha = np.zeros((60, 80), np.uint8)
@@ -198,7 +225,7 @@ def test_only_the_person_counts() -> None:
 
 
 def test_the_noise_is_measured() -> None:
-    for sigma, found in ((1.0, 2.0), (3.0, 3.0), (3.5, 3.5), (9.0, 4.0)):
+    for sigma, found in ((1.0, 2.0), (3.0, 3.0), (5.0, 5.0), (12.0, 6.0)):
         noise = NoiseFilter()
         run(noisy(sigma, 600, size_wh=(100, 60)), noise=noise)
         assert noise._noise == pytest.approx(found, abs=0.15)
@@ -209,7 +236,7 @@ def test_somebody_who_moves_for_a_moment_is_no_noise() -> None:
     calm = list(noisy(1.0, 60))
     wild = [rng.integers(60, 120, calm[0].shape).astype(np.uint8) for _ in range(15)]
     run([*calm, *wild], noise=noise)
-    assert noise._noise < 2.4
+    assert noise._noise < 2.7
 
 
 def _first(noise: NoiseFilter) -> int:
