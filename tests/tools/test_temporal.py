@@ -144,4 +144,4 @@ def test_noise_that_the_correction_makes_stronger_is_taken_away_live_and_from_fi
     losses = {stage: found[stage].tl_input or 0.0 for stage in STAGES}
     assert losses["unharmonized"] < 0.7 * losses["constant"]
     for stage in ("live", "offline"):
-        assert losses[stage] < 0.4 * losses["raw"]
+        assert losses[stage] < 0.6 * losses["raw"]
