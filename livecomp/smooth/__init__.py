@@ -1,4 +1,4 @@
-"""Steady over time: filters on the parameters of the Correction and on small mattes."""
+"""Steady over time: filters on the parameters of the Correction, on small mattes, and on the noise of the picture."""
 
 from __future__ import annotations
 
