@@ -91,7 +91,7 @@ class Measurement:
         means = {stage.stage: stage.mean_ms * stage.count / self.frames for stage in self.stages}
         medians = {stage.stage: stage.p50_ms for stage in self.stages}
         applied = max(0.0, medians.get("composite", 0.0) - self.plain_ms)
-        predicted = sum(means.get(stage, 0.0) for stage in ("light", "harmonize", "smooth"))
+        predicted = sum(means.get(stage, 0.0) for stage in ("noise", "light", "harmonize", "smooth"))
         return (predicted + applied) / self.frame.mean_ms
 
     @property

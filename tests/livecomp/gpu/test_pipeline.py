@@ -103,7 +103,7 @@ def test_the_composites_are_those_of_the_stages() -> None:
             # the first frame is run twice; later corrections are those of the frame before
             assert difference.mean() < (0.05 if index == 0 else 0.3)
             assert got.correction is not None
-        assert {row.stage for row in whole.timer.summary()} == {"background", "gpu", "harmonize", "smooth"}
+        assert {row.stage for row in whole.timer.summary()} == {"background", "gpu", "light", "harmonize", "smooth"}
         assert whole.stages.whole is not None
         assert whole.stages.whole.backend == "onnxruntime"
         assert not whole.has_lost_gpu
@@ -280,7 +280,7 @@ def test_whole_frames_are_measured() -> None:
     assert case.name == "160x96 both + live, every 3, onnxruntime, gpu"
     found = measure(case, Config(), "synthetic", "#204060", 0.3)
     assert found.note == "whole frames on onnxruntime"
-    assert {row.stage for row in found.stages} == {"background", "gpu", "harmonize", "smooth"}
+    assert {row.stage for row in found.stages} == {"background", "gpu", "light", "harmonize", "smooth"}
     assert found.harmonizing is None
     assert found.copies is None
 
