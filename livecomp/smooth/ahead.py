@@ -22,11 +22,6 @@ _PACE_S = 0.25
 _RESTLESS = 0.06
 """How fast the light may change before less time is averaged over, in parts of full scale a second."""
 _LEAST_SPREAD_S = 0.08
-_ONE_SIDE = 0.4
-"""Part of the frames around that are lit alike even where the light changes in the middle of them: their distance is
-noise."""
-_OUT_OF_NOISE = 8.0
-"""Such distances beyond which lights differ."""
 _GRAIN = 1 / 128
 """Places are told apart by this part of the picture, an eighth of a cell of the shading: each costs a move of it."""
 
@@ -68,9 +63,8 @@ class LookAheadSmoother:
         spread_s: Standard deviation of the Gaussian, in seconds.
         reach_s: How far it looks to both sides, in seconds.
         lasting_s: How long a light must last, in seconds.
-        alike: Distance of lights from which on they have nothing to do with one another however noisy predictions are,
-            in parts of full scale, see `vector.measure`.
-        least_alike: Distance up to which they have however quiet predictions are.
+        alike: Distance of lights from which on they have nothing to do with one another, in parts of full scale, see
+            `vector.measure`. Below it a change that nobody saw in the pictures is rather noise of predictions.
     """
 
     def __init__(
@@ -86,7 +80,6 @@ class LookAheadSmoother:
         self._reach_s = reach_s
         self._lasting_s = lasting_s
         self._alike = alike
-        self._least_alike = least_alike
         self._motion = MatteMotion()
         self._entries: list[_Entry] = []
         self._next = 0
@@ -204,9 +197,7 @@ class LookAheadSmoother:
         lights, scale = self._guides(others), measure(entry.like)
         elapsed_s = np.array([self._entries[other].at_s - entry.at_s for other in others], np.float32)
         apart = _apart(lights, self._guide(index), scale)
-        noise = float(np.quantile(apart, _ONE_SIDE))
-        limit = min(self._alike, max(self._least_alike, _OUT_OF_NOISE * noise))
-        alike = np.maximum(1 - (apart / np.float32(limit)) ** 2, 0) ** 2
+        alike = np.maximum(1 - (apart / np.float32(self._alike)) ** 2, 0) ** 2
         pace = _pace(lights, alike, elapsed_s, scale)
         spread_s = max(self._spread_s * min(1.0, _RESTLESS / max(pace, _RESTLESS)) ** 2, _LEAST_SPREAD_S)
         weights = np.exp(np.float32(-0.5) * (elapsed_s / np.float32(spread_s)) ** 2) * alike
