@@ -58,7 +58,7 @@ class ModelInfo:
 MODELS: dict[str, ModelSpec] = {
     "live": ModelSpec(
         file="live.onnx",
-        sha256="eab56bf70fc7217efb8b498b7aca87292a929e6f7f1c277d76288b6f09d989e8",
+        sha256="6adc6e75230431aacf1436ff0dfc3a48f0d0fe6fef6afd320578eea69fc6390a",
         size=9992247,
         purpose="makes the person look as if they were in the scene; the default",
         licence="MIT",
