@@ -14,7 +14,7 @@ from livecomp.frame import U8Array
 __all__ = ["StepDetector"]
 
 _SIDE = 24
-_SAMPLES = 72
+_SAMPLES = 48
 _BLACK = 8
 """Added to each value: where there is hardly any light, noise is no change of it."""
 _LOGS = np.log(np.arange(256, dtype=np.float32) + np.float32(_BLACK))
