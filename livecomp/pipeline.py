@@ -213,8 +213,10 @@ class Pipeline:
     def _quieted(self, frame: Frame) -> Frame:
         """The frame without the noise that the correction would make stronger."""
         noise = self._stages.noise
-        if noise is None or not noise.is_active:
-            return frame if noise is None else noise.update(frame)
+        if noise is None:
+            return frame
+        if not noise.is_active:  # only takes note of the frame
+            return noise.update(frame)
         with self.timer.measure("noise"):
             return noise.update(frame)
 
