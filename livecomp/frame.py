@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from livecomp.errors import ContractError, MatteError
 
-__all__ = ["Composite", "Frame", "U8Array", "freeze"]
+__all__ = ["Composite", "Frame", "U8Array", "flat", "freeze"]
 
 U8Array = NDArray[np.uint8]
 
@@ -26,6 +26,11 @@ def freeze(array: U8Array) -> U8Array:
     """
     array.flags.writeable = False
     return array
+
+
+def flat(picture: U8Array) -> U8Array:
+    """All values in a row, read-only: for compiled loops one type, whatever the strides and flags were."""
+    return freeze(np.ascontiguousarray(picture).reshape(-1).view())
 
 
 def _check_rgb(name: str, rgb: U8Array) -> None:

@@ -29,7 +29,7 @@ from livecomp.composite.planes import ENCODE_STEPS
 from livecomp.composite.reference import check_background
 from livecomp.composite.surround import SIDES, measure_band
 from livecomp.correction import Correction, F32Array
-from livecomp.frame import Composite, Frame, U8Array, freeze
+from livecomp.frame import Composite, Frame, U8Array, flat, freeze
 
 __all__ = ["FusedCompositor"]
 
@@ -119,7 +119,7 @@ class FusedCompositor:
         wrapped = bool(self._light_wrap > 0)
         sides_side, wrap_side = (box_side(reach, small_wh[0]) for reach in (SIDE_REACH, WRAP_REACH))
         out = np.empty(frame.rgb.shape, np.uint8)
-        pictures = (_flat(frame.rgb), _flat(alpha), _flat(background), out.reshape(-1))
+        pictures = (flat(frame.rgb), flat(alpha), flat(background), out.reshape(-1))
         measured = (
             taken_pixels(width, small_wh[0]),
             taken_pixels(height, small_wh[1]),
@@ -190,11 +190,6 @@ def _shares(alpha: U8Array, count: int) -> list[int]:
     work = np.cumsum((_PER_PIXEL + _PER_PERSON * people + _PER_MIXED * mixed).sum(axis=1))
     inner = np.searchsorted(work, work[-1] * np.arange(1, count) / count) * down
     return [0, *(int(row) for row in inner), height]
-
-
-def _flat(picture: U8Array) -> U8Array:
-    """All values in a row, read-only: one type for the compiler, whatever the strides and flags were."""
-    return freeze(np.ascontiguousarray(picture).reshape(-1).view())
 
 
 def _changes_colors(correction: Correction) -> bool:

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from livecomp.correction import Correction
-from livecomp.frame import Frame, U8Array, freeze
+from livecomp.frame import Frame, U8Array, flat, freeze
 from livecomp.smooth.kernels import BLOCK, NOBODY, average, survey
 
 __all__ = ["NoiseFilter"]
@@ -132,9 +132,9 @@ class NoiseFilter:
             return
         applied = correction.with_strength(self._color_strength, self._shading_strength)
         energy, change, self._box = survey(
-            _flat(frame.rgb),
+            flat(frame.rgb),
             frame.size_wh,
-            _flat(alpha),
+            flat(alpha),
             alpha.shape[::-1],
             _SIDE,
             np.array(applied.matrix),
@@ -156,8 +156,8 @@ class NoiseFilter:
         height, width = rgb.shape[:2]
         first_row, end_row, first_column, end_column = self._box
         average(
-            _flat(rgb),
-            _flat(past),
+            flat(rgb),
+            flat(past),
             quiet.reshape(-1),
             np.uint64(3 * width),
             (
@@ -180,8 +180,3 @@ class NoiseFilter:
         self._frame = self._past = None
         self._values[:] = NOBODY
         self._noise, self._weight = _LEAST_NOISE, 0.0
-
-
-def _flat(picture: U8Array) -> U8Array:
-    """All values in a row, read-only: one type for the compiler, whatever the strides and flags were."""
-    return freeze(np.ascontiguousarray(picture).reshape(-1).view())
