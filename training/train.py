@@ -50,6 +50,8 @@ def train(
             trainer.restore(out / LAST, weights_only=False)
         elif start is not None:
             trainer.restore(start, weights_only=True)
+        else:
+            trainer.begin()
         return trainer.run()
 
 

@@ -31,6 +31,7 @@ from training.data.augment import PairMaker, PairRecipe, TaskRecipe
 from training.data.cache import CacheSpec, CropCache, build_cache, list_portraits
 from training.data.illuminants import Lights, load_lights
 from training.dual import DualStream
+from training.models.live import LiveNet
 from training.objectives import build_objective, to_device
 from training.schedule import build_optimizer, learning_rate, locate, set_learning_rate
 from training.validation import Validation, scene_files
@@ -127,6 +128,16 @@ class Trainer:
             return None
         run, samples = self.config.run, self.config.data.samples
         return DualStream(self.config.dual, crops, lights, device=self.device, seed=run.seed, samples=samples)
+
+    def begin(self) -> None:
+        """Begin from nothing, but for what a part of the network has learned elsewhere.
+
+        Raises:
+            FileNotFoundError: That is not installed.
+        """
+        if isinstance(self.network, LiveNet):
+            self.network.load_pretrained()
+            self.ema = {k: v.clone() for k, v in self.network.state_dict().items()}
 
     def restore(self, path: Path, weights_only: bool) -> None:
         """Continue the run of a checkpoint, or begin a new one with its averaged weights.

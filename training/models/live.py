@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.correction import CURVE_NODES, GAIN_SIZE, MAX_LOG_GAIN, CorrectionBatch
+from training.models.backbone import FEATURES, LiteBackbone, pretrained_weights
 from training.models.pn import PatchFeatureExtractor
 
 __all__ = ["LiveNet", "LiveSpec"]
@@ -46,6 +47,7 @@ class LiveSpec:
         patches: Whether statistics by patch are used.
         pfe: Whether the PFE vector gates the bottleneck.
         deep: Whether the features at 1/4 and 1/8 are convolved once more at their size.
+        pretrained: Whether there is a second encoder, from ImageNet (`training.models.backbone`).
         dropout: Share of the statistics, and of the perceptron's inner values, left out at random while training.
     """
 
@@ -59,6 +61,7 @@ class LiveSpec:
     patches: bool = True
     pfe: bool = True
     deep: bool = True
+    pretrained: bool = False
     dropout: float = 0.0
 
 
@@ -187,6 +190,8 @@ class LiveNet(nn.Module):
         self.pfe = PatchFeatureExtractor(w4) if spec.pfe else None
         statistics = 2 * MOMENTS + 12 + 1 + 2 * 6 * THRESHOLDS + 2 * (spec.pixel_width + w1) + 4 * (w2 + w3 + w4)
         statistics += 2 * (w2 + w3) if spec.patches else 0
+        self.backbone = LiteBackbone() if spec.pretrained else None
+        statistics += 4 * FEATURES if spec.pretrained else 0
         self.scale = nn.BatchNorm1d(statistics, momentum=0.02, affine=False)
         self.drop = nn.Dropout(spec.dropout)
         self.enter = nn.Linear(statistics, spec.trunk)
@@ -207,6 +212,15 @@ class LiveNet(nn.Module):
         grid = torch.linspace(0, spec.controls - 1, CURVE_NODES - 1)
         hat = (1 - (grid[None] - torch.arange(spec.controls)[:, None]).abs()).clamp_min(0)
         self.register_buffer("upsample", hat, persistent=False)
+
+    def load_pretrained(self) -> None:
+        """Give the second encoder, if there is one, the weights it begins with.
+
+        Raises:
+            FileNotFoundError: They are not installed.
+        """
+        if self.backbone is not None:
+            self.backbone.load_state_dict(pretrained_weights())
 
     def forward(self, composite: Tensor, mask: Tensor) -> tuple[CorrectionBatch, Tensor]:
         """Predict corrections, and the moments of the foreground as it should be.
@@ -258,6 +272,8 @@ class LiveNet(nn.Module):
         found += [_pooled(f, w) for f, w in zip((level2, level3, level4), weights[1:], strict=True)]
         if self.spec.patches:
             found += [self.patch2(level2, mask2), self.patch3(level3, mask3)]
+        if self.backbone is not None:
+            found.append(_pooled(self.backbone(composite, mask), weights[3]))
         return torch.cat(found, 1), level2, level3
 
     def _matrix(self, hidden: Tensor) -> Tensor:
