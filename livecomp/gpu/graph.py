@@ -49,19 +49,19 @@ class GraphSpec:
 
     Args:
         size_wh: Width and height of frames in pixels, each at least `LEAST_SIDE`.
+        seen_size: Side in pixels of the square composite that the harmonizer wants.
         matte_model: "general", "landscape" or "both".
         refine: Whether the matte follows the edges of the picture.
         clear: Whether haze beside the person is taken away.
-        seen_size: Side in pixels of the square composite that the harmonizer wants.
         linear_light: Whether edges are blended in linear light.
         plain: Whether the composite without correction is wanted too.
     """
 
     size_wh: tuple[int, int]
+    seen_size: int
     matte_model: str = "both"
     refine: bool = True
     clear: bool = True
-    seen_size: int = 64
     linear_light: bool = False
     plain: bool = False
 
@@ -160,11 +160,13 @@ def _add_prediction(nodes: Nodes, pictures: Pictures, size: int, network: bytes 
     shown = nodes.rounded(nodes.mul(person, share))
     behind = nodes.rounded(nodes.mul(scene, nodes.sub(1.0, share)))
     mixed = nodes.op("Min", nodes.add(shown, behind), 255.0)
+    is_half = (fine_width, fine_height) == (2 * size, 2 * size)
     down, across = area_matrix(fine_height, size), np.ascontiguousarray(area_matrix(fine_width, size).T)
 
     def averaged(tensor: str) -> str:
-        # means of 4x4 pixels are often halves, of which OpenCV makes the even number
-        return nodes.op("Round", nodes.op("MatMul", nodes.op("MatMul", down, tensor), across))
+        mean = nodes.op("MatMul", nodes.op("MatMul", down, tensor), across)
+        # many means are halves: OpenCV has sums of its own for 2x2 pixels, and makes the even number of all others
+        return nodes.op("Floor", nodes.add(mean, 0.5)) if is_half else nodes.op("Round", mean)
 
     seen, seen_alpha = averaged(mixed), averaged(alpha)
     nodes.output("seen", nodes.reshape(seen, 3, size, size), np.float32, (3, size, size))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from livecomp.errors import DependencyError, ModelError
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["OPSET", "Nodes", "Operand"]
+__all__ = ["OPSET", "Nodes", "Operand", "input_side"]
 
 OPSET = 18
 _IR_VERSION = 8
@@ -32,11 +33,7 @@ class Nodes:
     """
 
     def __init__(self) -> None:
-        try:
-            import onnx
-        except ImportError as error:
-            raise DependencyError(f"whole frames on a GPU need the package onnx ({error}); pip install onnx") from error
-        self._onnx = onnx
+        self._onnx = _import_onnx()
         self._nodes: list[onnx.NodeProto] = []
         self._weights: list[onnx.TensorProto] = []
         self._inputs: list[onnx.ValueInfoProto] = []
@@ -173,7 +170,8 @@ class Nodes:
 
     def _declared(self, name: str, dtype: type[np.generic], shape: Sequence[int]) -> onnx.ValueInfoProto:
         kind = self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-        return self._onnx.helper.make_tensor_value_info(name, kind, list(shape))
+        declared: onnx.ValueInfoProto = self._onnx.helper.make_tensor_value_info(name, kind, list(shape))
+        return declared
 
     def _folded(self, kind: str, operands: Sequence[Operand]) -> str:
         first, second, *others = operands
@@ -181,3 +179,21 @@ class Nodes:
         for operand in others:
             result = self.op(kind, result, operand)
         return result
+
+
+def input_side(data: bytes) -> int:
+    """Width in pixels of the first input of a network.
+
+    Raises:
+        DependencyError: The package onnx is not installed.
+    """
+    model = _import_onnx().load_from_string(data)
+    return int(model.graph.input[0].type.tensor_type.shape.dim[-1].dim_value)
+
+
+def _import_onnx() -> ModuleType:
+    try:
+        import onnx
+    except ImportError as error:
+        raise DependencyError(f"whole frames on a GPU need the package onnx ({error}); pip install onnx") from error
+    return onnx

@@ -15,6 +15,7 @@ from livecomp.errors import LiveCompError, MatteError, ModelError
 from livecomp.frame import Composite, Frame, U8Array, freeze
 from livecomp.gpu.graph import LEAST_SIDE, GraphSpec, build_graph, output_shapes
 from livecomp.gpu.matte import matte_size
+from livecomp.gpu.nodes import input_side
 from livecomp.gpu.options import WholeOptions
 from livecomp.gpu.proof import check_composite, check_prediction, make_example
 from livecomp.gpu.regions import Regions
@@ -76,6 +77,7 @@ class WholeFrame:
         self.required = required
         self._prove = prove
         self._networks: dict[str, bytes] | None = None
+        self._seen_size = 0
         self._runner: Runner | None = None
         self._spec: GraphSpec | None = None
         self._check = MatteCheck()
@@ -98,6 +100,9 @@ class WholeFrame:
         networks = self._load_networks()
         if self._harmonizer is not None:
             self._harmonizer.open()
+            self._seen_size = self._harmonizer.input_size
+        else:
+            self._seen_size = input_side(networks["live"])
         self._networks = networks
 
     def prepare(self, size_wh: tuple[int, int], *, plain: bool = False) -> None:
@@ -232,10 +237,10 @@ class WholeFrame:
         options = self._options
         return GraphSpec(
             size_wh,
+            self._seen_size,
             matte_model=options.matte_model,
             refine=options.refine,
             clear=options.clear,
-            seen_size=64 if self._harmonizer is None else self._harmonizer.input_size,
             linear_light=options.linear_light,
             plain=plain,
         )

@@ -8,13 +8,17 @@ from engine import BackendError, ModelFile
 from engine.backends.tensorrt_build import BuildOptions, build_plan, import_tensorrt
 from livecomp.gpu.graph import GraphSpec, build_graph
 from livecomp.gpu.networks import load_networks
+from livecomp.gpu.nodes import input_side
+from livecomp.models import model_path
+
+SEEN = input_side(model_path("live").read_bytes())
 
 
 @pytest.mark.parametrize(
     ("spec", "harmonizer"),
     [
-        (GraphSpec((1280, 720)), "live"),
-        (GraphSpec((1281, 719), "landscape", refine=False, linear_light=True, plain=True), "identity"),
+        (GraphSpec((1280, 720), SEEN), "live"),
+        (GraphSpec((1281, 719), SEEN, "landscape", refine=False, linear_light=True, plain=True), "identity"),
     ],
 )
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
