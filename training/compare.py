@@ -42,6 +42,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "live without gain": {"live": {"gain": False}},
     "live without patches": {"live": {"patches": False}},
     "live without PFE": {"live": {"pfe": False}},
+    "live without ImageNet": {"live": {"pretrained": False}},
     "live without parameter targets": {"loss": {"targets": 0.0, "moments": 0.0}},
     "phnet_10m": {"model": "phnet_10m", "optimizer": {"lr": 6e-4, "batch": 32}},
 }
@@ -50,6 +51,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 SHOWN = ("jitter", "person_cast", "scene_cast", "other_scene_cast", "same")
 """The validation sets of the table, see `training.validation`."""
 
+_SIZE = 64
 _TIMED_RUNS = 30
 
 
@@ -64,8 +66,11 @@ def variant(base: TrainConfig, name: str, samples: int) -> TrainConfig:
     values = base.model_dump(mode="json")
     values["stages"] = [{"name": name, "samples": samples}]
     values["optimizer"] |= {"lr": 1.8e-3, "decay": 0.5}
+    values["data"]["size"] = _SIZE
     for key, change in VARIANTS[name].items():
         values[key] = values[key] | change if isinstance(change, Mapping) else change
+    if values["model"] != "live":
+        values["live"] = {}
     return TrainConfig.model_validate(values)
 
 

@@ -58,10 +58,10 @@ class ModelInfo:
 MODELS: dict[str, ModelSpec] = {
     "live": ModelSpec(
         file="live.onnx",
-        sha256="6adc6e75230431aacf1436ff0dfc3a48f0d0fe6fef6afd320578eea69fc6390a",
-        size=9992247,
+        sha256="af04d9292881f37860224e3bdb9522b503b33ddb9a10edaa3aed62ab27f38573",
+        size=10023338,
         purpose="makes the person look as if they were in the scene; the default",
-        licence="MIT",
+        licence="MIT, Apache-2.0",
         origin="trained by the LiveComp developers; how, on what and how well: live.md beside it",
     ),
     "selfie_general": ModelSpec(

@@ -15,16 +15,19 @@ from training.config import load_config
 def test_every_variant_is_a_configuration(name: str) -> None:
     base = load_config("live_supervised")
     config = variant(base, name, 1000)
-    assert config.data == base.data
+    assert config.data == base.data.model_copy(update={"size": 64})
     assert [stage.samples for stage in config.stages] == [1000]
 
 
 def test_variants_differ_in_what_their_name_says() -> None:
     base = load_config("live_supervised")
-    assert variant(base, "live without gain", 10).live == {"gain": False}
+    assert variant(base, "live without gain", 10).live == base.live | {"gain": False}
+    assert base.live["pretrained"]
+    assert not variant(base, "live without ImageNet", 10).live["pretrained"]
     assert variant(base, "live without parameter targets", 10).loss.targets == 0
     assert variant(base, "live", 10).loss.targets > 0
     assert variant(base, "phnet_10m", 10).model == "phnet_10m"
+    assert variant(base, "phnet_10m", 10).live == {}
 
 
 def test_two_networks_are_trained_and_compared(data_folder: Path, tmp_path: Path) -> None:

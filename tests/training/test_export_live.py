@@ -53,6 +53,15 @@ def test_the_file_computes_what_the_network_computes(checkpoint: Path, tmp_path:
         np.testing.assert_allclose(theirs, mine.numpy(), atol=1e-3)
 
 
+def test_the_input_has_the_size_of_the_crops_it_was_trained_on(tmp_path: Path) -> None:
+    meta = {"model": "live", "config": {"data": {"size": 32}, "live": {"pretrained": True, "blocks": 2}}}
+    network = LiveNet(LiveSpec(pretrained=True, blocks=2))
+    save_checkpoint(tmp_path / "live.safetensors", Checkpoint({"ema": network.state_dict()}, meta))
+    assert main([str(tmp_path / "live.safetensors"), str(tmp_path / "live.onnx")]) == 0
+    session = onnxruntime.InferenceSession(str(tmp_path / "live.onnx"), providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape == [1, 3, 32, 32]
+
+
 def test_a_mirrored_composite_gets_the_mirrored_correction(checkpoint: Path, tmp_path: Path) -> None:
     main([str(checkpoint), str(tmp_path / "live.onnx")])
     session = onnxruntime.InferenceSession(str(tmp_path / "live.onnx"), providers=["CPUExecutionProvider"])

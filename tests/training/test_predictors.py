@@ -114,7 +114,7 @@ def test_models_that_are_none_are_named(tmp_path: Path, live_onnx: Write) -> Non
 def checkpoint(path: Path, model: str, network: torch.nn.Module, side: int = 32) -> Path:
     """A checkpoint as a training run leaves it."""
     config = load_config("live_supervised").model_dump(mode="json")
-    config["model"], config["data"]["size"] = model, side
+    config["model"], config["live"], config["data"]["size"] = model, {}, side
     weights = network.state_dict()
     averaged = {name: tensor.clone() for name, tensor in weights.items()}
     save_checkpoint(path, Checkpoint({"model": weights, "ema": averaged}, {"config": config}))
