@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol, Self
 
+import numpy as np
+
 from livecomp.composite.slate import make_slate
 from livecomp.config import OnMiss, Stages
 from livecomp.correction import Correction
@@ -23,6 +25,7 @@ from livecomp.cuts import CutDetector
 from livecomp.errors import LiveCompError, MatteError, ModelError
 from livecomp.frame import Composite, Frame, U8Array
 from livecomp.harmonizers.lowres import make_input
+from livecomp.smooth.motion import MatteMotion
 from livecomp.stats import StageTimer
 from livecomp.steps import StepDetector
 
@@ -124,6 +127,7 @@ class Pipeline:
                 opened.callback(stage.close)
                 stage.open()
             opened.pop_all()
+        _compile_loops()
         self._is_open = True
         return self
 
@@ -338,6 +342,15 @@ class Pipeline:
         size = self._stages.harmonizer.input_size
         composite, alpha = make_input(matted.rgb, scene, matted.require_alpha(), size)
         return self._stages.harmonizer.predict(composite, alpha)
+
+
+def _compile_loops() -> None:
+    """Have the loops that watch light and outline at hand, so that no frame waits for them to be compiled."""
+    pixel, alpha = np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.uint8)
+    steps, motion = StepDetector(), MatteMotion()
+    for _ in range(2):
+        steps.is_step(pixel, alpha)
+        motion.update(alpha)
 
 
 def _owned(stages: Stages) -> tuple[_Owned, ...]:
