@@ -58,8 +58,8 @@ class ModelInfo:
 MODELS: dict[str, ModelSpec] = {
     "live": ModelSpec(
         file="live.onnx",
-        sha256="af04d9292881f37860224e3bdb9522b503b33ddb9a10edaa3aed62ab27f38573",
-        size=10023338,
+        sha256="bd05cdf2df8edae54ccc4c216f95ec9168858586307d3ca905193a80f786fe77",
+        size=10009804,
         purpose="makes the person look as if they were in the scene; the default",
         licence="MIT, Apache-2.0",
         origin="trained by the LiveComp developers; how, on what and how well: live.md beside it",

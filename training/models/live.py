@@ -299,8 +299,18 @@ class LiveNet(nn.Module):
         fine = functional.interpolate(coarse, scale_factor=2.0, mode="nearest") + self.gain2(level2)
         raw = self.gain0(functional.relu(self.gain1(functional.relu(fine))))[:, 0].float()
         if raw.shape[-1] != GAIN_SIZE:
-            raw = functional.adaptive_avg_pool2d(raw, GAIN_SIZE)
+            pooling = torch.tensor(_pooling(raw.shape[-1]), device=raw.device)
+            raw = pooling @ raw @ pooling.T
         return MAX_LOG_GAIN * torch.tanh(raw / MAX_LOG_GAIN)
+
+
+def _pooling(side: int) -> list[list[float]]:
+    """Rows of means over `side` values, as in adaptive pooling, whose own export no engine but one understands."""
+    rows = []
+    for index in range(GAIN_SIZE):
+        first, end = index * side // GAIN_SIZE, -(-(index + 1) * side // GAIN_SIZE)
+        rows.append([1 / (end - first) if first <= column < end else 0.0 for column in range(side)])
+    return rows
 
 
 def pixel_statistics(rgb: Tensor, regions: Tensor) -> Tensor:
