@@ -21,7 +21,7 @@ _LEAST_EDGE = 0.04
 _LEAST_MISFIT = 4e-4  # squared; what noise does to the alpha of a small cell
 _LEAST_SLOPE = 0.1  # squared slopes below which a matte has no edge to hold on to
 
-# compiled, for between two frames the caches have forgotten: a dozen calls of numpy take four times as long then.
+# compiled: between two frames the caches forget, and then a dozen calls of numpy take almost three times as long.
 # fastmath: nothing here makes a NaN
 _compiled = compiled(fastmath=True, nogil=True, error_model="numpy")
 _Float: Any = np.float32

