@@ -15,7 +15,7 @@ from training.live_losses import LiveLossWeights, live_loss, unsteadiness
 from training.losses import phnet_loss
 from training.models.live import LiveNet, LiveSpec
 from training.models.phnet import build_phnet
-from training.twins import make_twins
+from training.twins import from_twins, make_twins
 
 __all__ = ["DenseObjective", "Device", "LiveObjective", "Objective", "Outcome", "build_objective", "to_device"]
 
@@ -106,7 +106,7 @@ class LiveObjective:
         if twins:
             # seeded by the pairs, so that a run that is resumed draws the same
             random = torch.Generator().manual_seed(int(batch["index"][0].sum()))
-            again = make_twins(composite[:twins], mask[:twins], random)
+            *again, places = make_twins(composite[:twins], mask[:twins], random)
             composite, mask = torch.cat([composite, again[0]]), torch.cat([mask, again[1]])
         with device.autocast():
             correction, predicted = network(composite, mask)
@@ -124,7 +124,7 @@ class LiveObjective:
         if twins:
             apart = unsteadiness(
                 correction.rows(0, twins),
-                second,
+                from_twins(second, places),
                 batch["pixels"][:twins, 0],
                 batch["index"][:twins],
                 batch["weight"][:twins],

@@ -8,7 +8,7 @@ from training.correction import CorrectionBatch
 from training.live_losses import LiveLossWeights, unsteadiness
 from training.models.live import LiveSpec
 from training.objectives import Device, LiveObjective
-from training.twins import MAX_NOISE, make_twins
+from training.twins import MAX_CROP, MAX_NOISE, from_twins, make_twins
 
 SIZE = 32
 
@@ -21,23 +21,47 @@ def pictures(count: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
     return composite, mask
 
 
-def test_a_twin_is_nearly_the_picture_and_never_quite() -> None:
+def test_a_twin_shows_most_of_the_same_and_never_quite_the_same() -> None:
     composite, mask = pictures()
-    again, edge = make_twins(composite, mask, torch.Generator().manual_seed(1))
+    again, edge, places = make_twins(composite, mask, torch.Generator().manual_seed(1))
     assert again.shape == composite.shape
     assert edge.shape == mask.shape
     assert 0 <= float(again.min()) <= float(again.max()) <= 1
     assert 0 <= float(edge.min()) <= float(edge.max()) <= 1
-    inside = (slice(None), slice(None), slice(12, 30), slice(13, 19))
-    assert (edge[inside] == 1).all()
-    assert not torch.equal(again, composite)
-    assert float((again[:, :, 2:6, 2:6] - composite[:, :, 2:6, 2:6]).abs().mean()) < 3 * MAX_NOISE
+    corners = torch.tensor([[-1.0, -1, 1], [1, 1, 1]]).T
+    seen = places @ corners
+    assert float(seen.abs().max()) <= 1 + 1e-6, "a twin shows what the original does not"
+    assert float(seen.diff(dim=2).abs().min()) >= 2 * (1 - MAX_CROP) - 1e-6
+    for twin, original, place in zip(again, composite, places, strict=True):
+        x, y = (float((place[row] @ torch.tensor([0.3, 0.5, 1.0]) + 1) * SIZE / 2 - 0.5) for row in (0, 1))
+        column, row = round((0.3 + 1) * SIZE / 2 - 0.5), round((0.5 + 1) * SIZE / 2 - 0.5)
+        near = original[:, round(y) - 1 : round(y) + 2, round(x) - 1 : round(x) + 2].flatten(1)
+        value = twin[:, row, column]
+        assert ((value > near.amin(1) - 4 * MAX_NOISE) & (value < near.amax(1) + 4 * MAX_NOISE)).all()
+
+
+def test_half_of_the_twins_are_mirrored() -> None:
+    composite, mask = pictures(200)
+    places = make_twins(composite, mask, torch.Generator().manual_seed(1))[2]
+    assert 70 < int((places[:, 0, 0] < 0).sum()) < 130
+    assert (places[:, 1, 1] > 0).all()
 
 
 def test_the_same_generator_makes_the_same_twins() -> None:
     composite, mask = pictures()
     first, second = (make_twins(composite, mask, torch.Generator().manual_seed(7)) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_the_gain_of_a_twin_comes_back_to_where_it_belongs() -> None:
+    places = torch.tensor([[[-1.0, 0, 0], [0, 1, 0]], [[0.5, 0, -0.5], [0, 0.5, 0.5]]])
+    ramp = torch.linspace(-0.3, 0.3, 16).repeat(2, 16, 1)
+    twins = CorrectionBatch.identity(2)._replace(log_gain=ramp)
+    mirrored, cropped = from_twins(twins, places).log_gain
+    torch.testing.assert_close(mirrored, ramp[0].flip(1))
+    # the left half of the original, twice as large in the twin
+    torch.testing.assert_close(cropped[:, 1:7], (ramp[1, :, 2:14:2] + ramp[1, :, 3:15:2]) / 2)
+    assert (cropped[:, 8:] == cropped[:, 8:9]).all()
 
 
 def test_equal_corrections_are_steady_and_a_brighter_one_is_apart_by_what_it_adds() -> None:

@@ -286,7 +286,8 @@ class LiveNet(nn.Module):
     def _curves(self, hidden: Tensor) -> Tensor:
         """Monotone by construction: slopes are exponentials, interpolated between the control points."""
         raw = self.to_curves(hidden).float().view(-1, 3, self.spec.controls + 1)
-        slope = (2.5 * torch.tanh(raw[..., 1:] / 2.5) @ self.upsample).exp()
+        with torch.autocast(raw.device.type, enabled=False):
+            slope = (2.5 * torch.tanh(raw[..., 1:] / 2.5) @ self.upsample).exp()
         start = 0.3 * torch.tanh(raw[..., :1] / 0.3)
         rise = slope.cumsum(-1) / (CURVE_NODES - 1)
         # the runtime reads curves within 0..1
@@ -300,7 +301,8 @@ class LiveNet(nn.Module):
         raw = self.gain0(functional.relu(self.gain1(functional.relu(fine))))[:, 0].float()
         if raw.shape[-1] != GAIN_SIZE:
             pooling = torch.tensor(_pooling(raw.shape[-1]), device=raw.device)
-            raw = pooling @ raw @ pooling.T
+            with torch.autocast(raw.device.type, enabled=False):
+                raw = pooling @ raw @ pooling.T
         return MAX_LOG_GAIN * torch.tanh(raw / MAX_LOG_GAIN)
 
 

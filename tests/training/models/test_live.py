@@ -180,3 +180,10 @@ def test_patch_statistics_start_as_averages_and_skip_covered_patches() -> None:
     spread = patches.var(3, correction=0).mean(2).sqrt()
     torch.testing.assert_close(found[:, 5:], spread, atol=2e-3, rtol=0)
     assert mix(features, torch.ones(2, 1, 16, 16)).abs().max() < 2e-3
+
+
+def test_what_leaves_the_network_is_float32_whatever_its_inner_values_are() -> None:
+    torch.manual_seed(0)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, moments = LiveNet()(*inputs(size=96))
+    assert {part.dtype for part in (*found, moments)} == {torch.float32}
