@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from engine.errors import ModelFileError
 from engine.export import export_onnx
 from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_weights, save_checkpoint
-from training.correction import CURVE_NODES, GAIN_SIZE
+from training.correction import CURVE_NODES, GAIN_SIZE, CorrectionBatch
 from training.models.live import LiveNet, LiveSpec
 
 __all__ = ["ExportError", "LiveExport", "blend", "export_live", "halved", "load_live", "rounded", "save_weights"]
@@ -54,33 +54,21 @@ class ExportError(RuntimeError):
 
 
 class LiveExport(nn.Module):
-    """The network with plain tensors in and out: the mean of what it says of a composite and of its mirror image.
-
-    On portraits that it has not seen the mean is right by 2 to 4 % more (fMSE), and from frame to frame it is half as
-    nervous, for twice the time; a mirrored composite gets the mirrored correction.
+    """The network with plain tensors in and out, and without what only training needs.
 
     Args:
         network: In evaluation mode.
-        size: Side of the composite, pixels.
     """
 
-    columns: Tensor
-    cells: Tensor
-
-    def __init__(self, network: LiveNet, size: int) -> None:
+    def __init__(self, network: LiveNet) -> None:
         super().__init__()
         self.network = network
-        # picked one by one: not every engine has slices that run backwards
-        self.register_buffer("columns", torch.arange(size).flip(0), persistent=False)
-        self.register_buffer("cells", torch.arange(GAIN_SIZE).flip(0), persistent=False)
 
     def forward(self, composite: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Matrix, curves and log-gain of one composite."""
-        pictures = torch.cat([composite, composite.index_select(3, self.columns)])
-        masks = torch.cat([mask, mask.index_select(3, self.columns)])
-        correction, _ = self.network(pictures, masks)
-        gain, mirrored = correction.log_gain[:1], correction.log_gain[1:].index_select(2, self.cells)
-        return correction.matrix.mean(0, keepdim=True), correction.curves.mean(0, keepdim=True), (gain + mirrored) / 2
+        correction: CorrectionBatch
+        correction, _ = self.network(composite, mask)
+        return correction.matrix, correction.curves, correction.log_gain
 
 
 def load_live(path: Path) -> tuple[LiveNet, dict[str, Any]]:
@@ -183,7 +171,7 @@ def export_live(network: LiveNet, path: Path, size: int = 64, meta: dict[str, st
     Raises:
         ExportError: It is larger than `TOLERANCE`; the file is removed.
     """
-    wrapped = LiveExport(rounded(network), size).eval()
+    wrapped = LiveExport(rounded(network)).eval()
     partial = path.with_name(f"{path.stem}.partial.onnx")
     try:
         export_onnx(

@@ -15,7 +15,7 @@ from training.config import load_config
 def test_every_variant_is_a_configuration(name: str) -> None:
     base = load_config("live_supervised")
     config = variant(base, name, 1000)
-    assert config.data == base.data.model_copy(update={"size": 64})
+    assert config.data == base.data.model_copy(update={"size": 64, "sharpness": 1.45})
     assert [stage.samples for stage in config.stages] == [1000]
 
 

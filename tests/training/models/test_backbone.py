@@ -17,7 +17,7 @@ has_weights = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("size", [32, 64, 96])
+@pytest.mark.parametrize("size", [32, 64, 96, 128])
 def test_features_are_a_sixteenth_of_the_size(size: int) -> None:
     features = LiteBackbone()(torch.rand(2, 3, size, size), torch.zeros(2, 1, size, size))
     assert features.shape == (2, FEATURES, size // 16, size // 16)
