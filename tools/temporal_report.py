@@ -58,8 +58,8 @@ def plot(path: Path, series: Series) -> Path | None:
 def table(result: dict[str, Any]) -> str:
     """The result in markdown."""
     head = (
-        f"## {result['clip']}\n\nModel {result['model']} ({result['model_sha256'][:12]}), live: predicted for every "
-        f"{result['harmonize_every']}rd frame and steadied by {result['filter']}; offline: {result['look_ahead_s']} s "
+        f"## {result['clip']}\n\nModel {result['model']} ({result['model_sha256'][:12]}), live: predicted for one in "
+        f"{result['harmonize_every']} frames and steadied by {result['filter']}; offline: {result['look_ahead_s']} s "
         f"to both sides. {result['lines']} lines, optical flow by {result['flow']}; load average {result['load']}.\n\n"
     )
     return head + (_synthetic_table(result) if "portraits" in result else _clip_table(result))

@@ -29,8 +29,6 @@ _SIZES = {
     "1440p": (2560, 1440),
     "4k": (3840, 2160),
 }
-_EVERY = 3
-"""As often as a call predicts a correction, see `LiveConfig.harmonize_every`."""
 
 _README_SIZES = ("360p", "720p", "1080p", "4k")
 _README_LIVE = ("720p", "1080p")
@@ -67,7 +65,10 @@ def bench(
         list[Compute] | None,
         typer.Option(help="Where frames are processed: auto, cpu or gpu (NVIDIA), repeatable; default: auto."),
     ] = None,
-    every: Annotated[int, typer.Option(min=1, max=30, help="Predict a correction for every n-th frame.")] = _EVERY,
+    every: Annotated[
+        int | None,
+        typer.Option(min=1, max=30, help="Predict a correction for every n-th frame; default: as a call does."),
+    ] = None,
     source: Annotated[str, typer.Option("--input", "-i", help="Whose frames: 'demo', a video or a picture.")] = "demo",
     background: Annotated[
         str, typer.Option("--background", "-b", help="The scene: 'demo', a picture, a video, a colour or 'blur'.")
@@ -118,6 +119,7 @@ def bench(
 
     before = None if compare is None else read_report(compare)
     config = Config.from_options({"live": {"device": device or "stand-in"}})
+    every = every or config.live.harmonize_every
     cases = _cases(preset, _Wanted(size, segmenter, harmonizer, backend, compute, every, live, peers))
     machine = facts() | {"input": source, "background": background}
     with show_progress("bench") as progress:

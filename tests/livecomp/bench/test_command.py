@@ -17,6 +17,7 @@ from livecomp.bench.report import read_report
 from livecomp.cli import app
 from livecomp.cli.bench import SLOWER, Preset, _cases, _Wanted
 from livecomp.composite.fused import FusedCompositor
+from livecomp.config import Config
 from livecomp.errors import ConfigError, InputError
 
 runner = CliRunner()
@@ -44,7 +45,8 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_it_prints_a_table_and_writes_files_named_after_the_machine(tmp_path: Path) -> None:
     result = runner.invoke(app, [*SMALL, "-o", str(tmp_path), "--no-plots"])
     assert result.exit_code == 0, result.output
-    assert "| 160x90 landscape + identity, every 3, auto |" in result.output
+    as_in_a_call = Config().live.harmonize_every
+    assert f"| 160x90 landscape + identity, every {as_in_a_call}, auto |" in result.output
     path, table = sorted(tmp_path.iterdir())
     assert path.name.startswith("pipeline--")
     assert path.name.endswith("--auto.json")
