@@ -38,7 +38,7 @@ def unstack(vector: F32Array, like: Correction) -> Correction:
         like: Has the shapes wanted.
     """
     gains = vector.size - like.log_gain.size
-    return Correction(
+    return Correction.unchecked(
         matrix=_TWO * vector[:_MATRIX].reshape(3, 3),
         curves=vector[_MATRIX:gains].reshape(like.curves.shape).copy(),
         log_gain=_TWO * vector[gains:].reshape(like.log_gain.shape),

@@ -25,6 +25,15 @@ def test_a_correction_survives_the_way_there_and_back(nodes: int, gain: int) -> 
     np.testing.assert_array_equal(back.log_gain, correction.log_gain)
 
 
+def test_a_mean_of_valid_corrections_passes_the_checks_that_it_is_spared() -> None:
+    rng = np.random.default_rng(5)
+    vectors = np.stack([stack(some(seed)) for seed in range(20)])
+    for weights in rng.dirichlet(np.full(20, 0.2), 50).astype(np.float32):
+        mean = unstack((weights[:, None] * vectors).sum(0), some(0))
+        Correction(mean.matrix, mean.curves, mean.log_gain)
+        assert not any(array.flags.writeable for array in (mean.matrix, mean.curves, mean.log_gain))
+
+
 def test_neutral_is_the_identity() -> None:
     like = some(1, 8, 4)
     plain = unstack(neutral(like), like)
