@@ -58,8 +58,8 @@ class ModelInfo:
 MODELS: dict[str, ModelSpec] = {
     "live": ModelSpec(
         file="live.onnx",
-        sha256="bd05cdf2df8edae54ccc4c216f95ec9168858586307d3ca905193a80f786fe77",
-        size=10009804,
+        sha256="897bdbd2ffb3c04ef2aa6f29a65ed15577b6fbd1c21f96fcb3b1ccd4e5e65635",
+        size=10009449,
         purpose="makes the person look as if they were in the scene; the default",
         licence="MIT, Apache-2.0",
         origin="trained by the LiveComp developers; how, on what and how well: live.md beside it",
