@@ -17,7 +17,8 @@ def make_input(rgb: U8Array, background: U8Array, alpha: U8Array, size: int) -> 
     """Squash a frame over a background into a square.
 
     The pictures are first thinned out to a few samples for each result pixel, blended there, and then averaged; so the
-    person's colours keep their own alphas, and the work does not grow with the frame.
+    person's colours keep their own alphas, and the work does not grow with the frame. Of a small frame some pixels are
+    taken twice: with whole numbers of samples means come out alike wherever they are computed.
 
     Args:
         rgb: (H, W, 3) uint8 sRGB, the frame.
@@ -28,9 +29,9 @@ def make_input(rgb: U8Array, background: U8Array, alpha: U8Array, size: int) -> 
     Returns:
         The composite, (size, size, 3) uint8, and its alpha, (size, size) uint8.
     """
-    fine_wh = fine_size((alpha.shape[1], alpha.shape[0]), size)
+    fine = fine_size(size)
     person, scene, matte = (
-        np.asarray(cv2.resize(picture, fine_wh, interpolation=cv2.INTER_NEAREST), np.uint8)
+        np.asarray(cv2.resize(picture, (fine, fine), interpolation=cv2.INTER_NEAREST), np.uint8)
         for picture in (rgb, background, alpha)
     )
     weight = cv2.merge([matte, matte, matte])
@@ -43,7 +44,6 @@ def make_input(rgb: U8Array, background: U8Array, alpha: U8Array, size: int) -> 
     return np.asarray(small, np.uint8), np.asarray(small_alpha, np.uint8)
 
 
-def fine_size(size_wh: tuple[int, int], size: int) -> tuple[int, int]:
-    """Width and height to which pictures of `size_wh` are thinned out before a square of `size` is averaged."""
-    fine = size * min(max(_SAMPLES // size, _LEAST_OVERSAMPLE), _MOST_OVERSAMPLE)
-    return min(size_wh[0], fine), min(size_wh[1], fine)
+def fine_size(size: int) -> int:
+    """Side of the square to which pictures are thinned out before one of `size` is averaged: a multiple of it."""
+    return size * min(max(_SAMPLES // size, _LEAST_OVERSAMPLE), _MOST_OVERSAMPLE)
