@@ -25,7 +25,7 @@ from livecomp.gpu.matte import add_cleared, add_raw_matte, add_refined, add_stea
 from livecomp.gpu.nodes import Nodes
 from livecomp.gpu.resample import area_matrix, nearest_indices
 from livecomp.gpu.shrink import Shrinker
-from livecomp.harmonizers.lowres import fine_size
+from livecomp.harmonizers.lowres import ROUNDING, fine_size
 
 __all__ = ["LEAST_SIDE", "THIN", "GraphSpec", "add_pixels", "add_planes", "build_graph", "output_shapes"]
 
@@ -151,8 +151,8 @@ def add_pixels(nodes: Nodes, planes: str, size_wh: tuple[int, int]) -> str:
 def _add_prediction(nodes: Nodes, pictures: Pictures, size: int, network: bytes | None) -> None:
     """What `make_input` shows to a harmonizer, and what the network says of it."""
     width, height = pictures.size_wh
-    fine = fine_size(size)
-    rows, columns = nearest_indices(height, fine), nearest_indices(width, fine)
+    fine_width, fine_height = fine_size(pictures.size_wh, size)
+    rows, columns = nearest_indices(height, fine_height), nearest_indices(width, fine_width)
     person, scene, alpha = (
         nodes.picked(one, rows, columns) for one in (pictures.person, pictures.scene, pictures.alpha)
     )
@@ -160,13 +160,11 @@ def _add_prediction(nodes: Nodes, pictures: Pictures, size: int, network: bytes 
     shown = nodes.rounded(nodes.mul(person, share))
     behind = nodes.rounded(nodes.mul(scene, nodes.sub(1.0, share)))
     mixed = nodes.op("Min", nodes.add(shown, behind), 255.0)
-    down = area_matrix(fine, size)
-    across = np.ascontiguousarray(down.T)
+    down, across = area_matrix(fine_height, size), np.ascontiguousarray(area_matrix(fine_width, size).T)
 
     def averaged(tensor: str) -> str:
         mean = nodes.op("MatMul", nodes.op("MatMul", down, tensor), across)
-        # many means are halves: OpenCV has sums of its own for 2x2 pixels, and makes the even number of all others
-        return nodes.op("Floor", nodes.add(mean, 0.5)) if fine == 2 * size else nodes.op("Round", mean)
+        return nodes.op("Floor", nodes.add(mean, ROUNDING))
 
     seen, seen_alpha = averaged(mixed), averaged(alpha)
     nodes.output("seen", nodes.reshape(seen, 3, size, size), np.float32, (3, size, size))
