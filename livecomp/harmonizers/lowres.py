@@ -13,7 +13,7 @@ _SAMPLES = 256
 _MOST_OVERSAMPLE, _LEAST_OVERSAMPLE = 4, 2
 
 ROUNDING = 0.5 + 1 / 1024
-"""Added before a mean is rounded down. Many means are halves, and sums in float32 come to lie on either side of them."""
+"""Added before a mean is rounded down. Many means are halves, and sums in float32 lie on either side of them."""
 
 
 def make_input(rgb: U8Array, background: U8Array, alpha: U8Array, size: int) -> tuple[U8Array, U8Array]:
