@@ -44,7 +44,7 @@ def make_input(rgb: U8Array, background: U8Array, alpha: U8Array, size: int) -> 
 
 
 def _averaged(picture: U8Array, size: int) -> U8Array:
-    """Squashed to a square, halves rounded up."""
+    """(h, w) or (h, w, 3) uint8 squashed to `size` by `size` pixels, halves rounded up."""
     square = (size, size)
     if picture.shape[:2] == (2 * size, 2 * size):  # in whole numbers, which is exact
         return np.asarray(cv2.resize(picture, square, interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,6 +1,6 @@
 """The training data made small enough to send: ``python -m training.data.pack DATA PACK``.
 
-The live model looks at crops of 64² to 96², so photographs need not be much larger than that. The pack has the layout
+The live model looks at crops of 64² to 128², so photographs need not be much larger than that. The pack has the layout
 of the folder it was made from, so that ``python -m training.train live_supervised --data PACK --out RUN`` is all that
 another machine has to run; 4,000 portraits with mattes and 1,000 scenes take 40 MB.
 """

@@ -32,3 +32,12 @@ def test_it_is_close_to_blending_at_full_size_and_averaging() -> None:
     full = np.where(alpha[..., None] > 0, rgb, scene).astype(np.float32)
     expected = cv2.resize(full, (64, 64), interpolation=cv2.INTER_AREA)
     assert np.abs(composite - expected).mean() < 3
+
+
+@pytest.mark.parametrize(("shape", "size"), [((256, 256), 128), ((256, 256), 64), ((240, 256), 128)])
+def test_halves_are_rounded_up_whatever_is_averaged(shape: tuple[int, int], size: int) -> None:
+    rgb = np.full((*shape, 3), 10, np.uint8)
+    rgb[:, 1::2] = 11
+    small, alpha = make_input(rgb, rgb, np.full(shape, 255, np.uint8), size)
+    assert (small == 11).all()
+    assert (alpha == 255).all()
