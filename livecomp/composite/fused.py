@@ -26,6 +26,7 @@ from livecomp.composite.edges import (
 from livecomp.composite.kernels import compose_band
 from livecomp.composite.lanes import BLOCK
 from livecomp.composite.planes import ENCODE_STEPS
+from livecomp.composite.prepare import prepare_curves, share_rows
 from livecomp.composite.reference import check_background
 from livecomp.composite.surround import SIDES, measure_band
 from livecomp.correction import Correction, F32Array
@@ -38,11 +39,6 @@ _ENCODE = encoded_from_linear(np.linspace(0, 1, ENCODE_STEPS, dtype=np.float32) 
 _WEIGHTS = np.round(np.concatenate([OF_PERSON, OF_ROOM]) * WEIGHT_TOP).astype(np.uint32)
 _NO_LIGHT = np.zeros(4, np.float32)
 _ROWS_WORTH_A_THREAD = 64
-_SAMPLES = 48
-_PER_PIXEL, _PER_PERSON, _PER_MIXED = 1, 4, 10
-"""What a pixel takes, and what it takes more where the person is and at the edge: to share rows out fairly."""
-_MOST_MATRIX = np.float32(1e4)
-"""Beyond it, sums could overflow to values for which the compiled loop has no index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,16 +123,12 @@ class FusedCompositor:
             sides_side // 2 if self._decontaminate else 0,
             wrap_side // 2 if wrapped else 0,
         )
-        nodes = weakened.curves.shape[1]
-        corrected = (
-            _changes_colors(weakened),
-            (np.clip(weakened.matrix, -_MOST_MATRIX, _MOST_MATRIX) * np.float32((nodes - 1) / 255)).reshape(-1),
-            _tables(weakened.curves),
-            nodes,
-            np.array(weakened.log_gain, order="C"),
-            bool(weakened.log_gain.any()),
-            small_wh,
-        )
+        parts, nodes = (weakened.matrix, weakened.curves, weakened.log_gain), weakened.curves.shape[1]
+        numbers = np.concatenate([part.reshape(-1) for part in parts])
+        matrix, tables = np.empty(9, np.float32), np.empty(6 * NODES_AT_ONCE * -(-nodes // NODES_AT_ONCE), np.float32)
+        colored, shaded = prepare_curves(numbers, nodes, matrix, tables)
+        log_gain = numbers[9 + 3 * nodes :].reshape(weakened.log_gain.shape)
+        corrected = (colored, matrix, tables, nodes, log_gain, shaded, small_wh)
         blended = (
             scene_light(background, small_wh).reshape(-1) if wrapped else _NO_LIGHT,
             self._light_wrap,
@@ -149,14 +141,17 @@ class FusedCompositor:
         def band(top: int, bottom: int) -> None:
             scratch = self._take((width, height))
             sides, around = scratch.sides, scratch.around
-            rows = (width, height, top, bottom, scratch.spans, scratch.kinds)
-            measure_band(*pictures[:2], *rows, *measured, sides, around, np.float32(LEAST_WRAP), scratch.work)
-            compose_band(*pictures, *rows, *corrected, sides, per_side, self._decontaminate, around, *blended)
+            where = (width, height, top, bottom, scratch.spans, scratch.kinds)
+            measure_band(*pictures[:2], *where, *measured, sides, around, np.float32(LEAST_WRAP), scratch.work)
+            compose_band(*pictures, *where, *corrected, sides, per_side, self._decontaminate, around, *blended)
             self._spare.append(scratch)
 
-        edges = _shares(alpha, 1 if self._pool is None else min(self._threads, height // _ROWS_WORTH_A_THREAD))
-        others = [self._pool.submit(band, *rows) for rows in pairwise(edges[1:])] if self._pool is not None else []
-        band(edges[0], edges[1])
+        bands = 1 if self._pool is None else max(1, min(self._threads, height // _ROWS_WORTH_A_THREAD))
+        edges = np.empty(bands + 1, np.int64)
+        share_rows(pictures[1], width, height, edges)
+        rows = [*pairwise(edges.tolist())]
+        others = [self._pool.submit(band, *part) for part in rows[1:]] if self._pool is not None else []
+        band(*rows[0])
         for other in others:
             other.result()
         return Composite(freeze(out), frame.pts_ns)
@@ -177,31 +172,3 @@ class FusedCompositor:
                 return _Scratch.of(size_wh)
             if scratch.size_wh == size_wh:
                 return scratch
-
-
-def _shares(alpha: U8Array, count: int) -> list[int]:
-    """Rows where `count` bands begin, and where the last ends, such that each has about the same work."""
-    height = alpha.shape[0]
-    if count < 2:
-        return [0, height]
-    down, across = (max(1, length // _SAMPLES) for length in alpha.shape)
-    sampled = alpha[::down, ::across]
-    people, mixed = sampled > 0, sampled - np.uint8(1) < np.uint8(254)
-    work = np.cumsum((_PER_PIXEL + _PER_PERSON * people + _PER_MIXED * mixed).sum(axis=1))
-    inner = np.searchsorted(work, work[-1] * np.arange(1, count) / count) * down
-    return [0, *(int(row) for row in inner), height]
-
-
-def _changes_colors(correction: Correction) -> bool:
-    """Whether matrix and curves differ from identity."""
-    straight = np.linspace(0, 1, correction.curves.shape[1], dtype=np.float32)
-    return not (np.array_equal(correction.matrix, np.eye(3)) and bool((correction.curves == straight).all()))
-
-
-def _tables(curves: F32Array) -> F32Array:
-    """See `compose_band`: (6 * N,) float32."""
-    nodes = curves.shape[1]
-    tables = np.zeros((3, 2, -(-nodes // NODES_AT_ONCE) * NODES_AT_ONCE), np.float32)
-    tables[:, 0, :nodes] = np.clip(curves, 0, 1) * np.float32(255)
-    tables[:, 1, : nodes - 1] = np.diff(tables[:, 0, :nodes], axis=1)
-    return tables.reshape(-1)

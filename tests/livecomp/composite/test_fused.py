@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from livecomp.composite.fused import FusedCompositor, _shares
+from livecomp.composite.fused import FusedCompositor
 from livecomp.composite.kernels import compose_band
 from livecomp.composite.reference import ReferenceCompositor
 from livecomp.correction import Correction
@@ -242,16 +242,3 @@ def test_other_processors_show_the_same(instructions: str, tmp_path: Path) -> No
     environment["NUMBA_CACHE_DIR"] = str(tmp_path)
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_bands_share_the_work_and_leave_out_no_row(count: int) -> None:
-    alpha = np.zeros((720, 1280), np.uint8)
-    alpha[500:, 300:900] = 255  # somebody in the lower part
-    edges = _shares(alpha, count)
-    assert edges[0] == 0
-    assert edges[-1] == 720
-    assert len(edges) == count + 1
-    assert edges == sorted(edges)
-    if count == 2:
-        assert 400 < edges[1] < 620
