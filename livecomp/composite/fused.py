@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
+from queue import SimpleQueue
+from threading import Thread
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +69,39 @@ class _Scratch:
         )
 
 
+class _Helper:
+    """A thread that runs what it is given, in less time than a pool of threads takes to hand it over."""
+
+    def __init__(self) -> None:
+        self._given: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._done: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._thread = Thread(target=self._run, name="livecomp-compositor", daemon=True)
+        self._thread.start()
+
+    def start(self, work: Callable[[], None]) -> None:
+        """Run `work`; `wait` once for each."""
+        self._given.put(work)
+
+    def wait(self) -> BaseException | None:
+        """Until `work` is done; what it raised."""
+        return self._done.get()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._given.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (work := self._given.get()) is not None:
+            try:
+                work()
+            except BaseException as error:  # raised by whoever waits
+                self._done.put(error)
+            else:
+                self._done.put(None)
+            del work  # the frame is not kept until the next one
+
+
 class FusedCompositor:
     """Agrees with `ReferenceCompositor` within one 8-bit level; what the steps do is written there.
 
@@ -94,13 +130,13 @@ class FusedCompositor:
         self._decontaminate = decontaminate
         self._linear_light = linear_light
         self._threads = threads
-        self._pool: ThreadPoolExecutor | None = None
+        self._helpers: list[_Helper] = []
         self._spare: list[_Scratch] = []
 
     def open(self) -> None:
         """See `Compositor.open`: start the threads and compile the loop, seconds the first time on a machine."""
-        if self._pool is None and self._threads > 1:
-            self._pool = ThreadPoolExecutor(self._threads - 1, thread_name_prefix="livecomp-compositor")
+        while len(self._helpers) < self._threads - 1:
+            self._helpers.append(_Helper())
         pixel = freeze(np.full((1, 1, 3), 128, np.uint8))
         frame = Frame(pixel, 0).with_alpha(np.full((1, 1), 128, np.uint8))
         self.compose(frame, pixel, Correction.identity())
@@ -146,21 +182,25 @@ class FusedCompositor:
             compose_band(*pictures, *where, *corrected, sides, per_side, self._decontaminate, around, *blended)
             self._spare.append(scratch)
 
-        bands = 1 if self._pool is None else max(1, min(self._threads, height // _ROWS_WORTH_A_THREAD))
-        edges = np.empty(bands + 1, np.int64)
+        edges = np.empty(1 + max(1, min(1 + len(self._helpers), height // _ROWS_WORTH_A_THREAD)), np.int64)
         share_rows(pictures[1], width, height, edges)
-        rows = [*pairwise(edges.tolist())]
-        others = [self._pool.submit(band, *part) for part in rows[1:]] if self._pool is not None else []
-        band(*rows[0])
-        for other in others:
-            other.result()
+        own, *others = pairwise(edges.tolist())
+        helpers = self._helpers[: len(others)]
+        for helper, rows in zip(helpers, others, strict=True):
+            helper.start(partial(band, *rows))
+        try:
+            band(*own)
+        finally:
+            failures = [failure for helper in helpers if (failure := helper.wait()) is not None]
+        if failures:
+            raise failures[0]
         return Composite(freeze(out), frame.pts_ns)
 
     def close(self) -> None:
         """See `Compositor.close`."""
-        if self._pool is not None:
-            self._pool.shutdown()
-        self._pool = None
+        for helper in self._helpers:
+            helper.close()
+        self._helpers.clear()
         self._spare.clear()
 
     def _take(self, size_wh: tuple[int, int]) -> _Scratch:

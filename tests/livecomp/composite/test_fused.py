@@ -4,6 +4,7 @@ import itertools
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import cv2
@@ -242,3 +243,27 @@ def test_other_processors_show_the_same(instructions: str, tmp_path: Path) -> No
     environment["NUMBA_CACHE_DIR"] = str(tmp_path)
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("where", ["MainThread", "livecomp-compositor"])
+def test_a_band_that_fails_is_told_and_the_next_frame_is_whole(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    frame = Frame(random_picture(rng, 200, 99), 0).with_alpha(soft_alpha(rng, 200, 99))
+    scene, correction = random_picture(rng, 200, 99), random_correction(rng)
+    compositor = FusedCompositor(threads=2)
+    compositor.open()
+    try:
+        expected = compositor.compose(frame, scene, correction).rgb
+
+        def failing(*arguments: object) -> None:
+            if threading.current_thread().name == where:
+                raise MemoryError("injected")
+            compose_band(*arguments)
+
+        with monkeypatch.context() as patched:
+            patched.setattr("livecomp.composite.fused.compose_band", failing)
+            with pytest.raises(MemoryError, match="injected"):
+                compositor.compose(frame, scene, correction)
+        np.testing.assert_array_equal(compositor.compose(frame, scene, correction).rgb, expected)
+    finally:
+        compositor.close()
