@@ -36,10 +36,11 @@ class SteadySmoother:
     A prediction that lies close to the present correction is followed slowly, with the time constant `rest_s`. One that
     lies farther away than the noise of the last ones explains is suspected of being an accident, such as a hand before
     the lens, and is not followed at all, until those after it have stayed away for `patience_s` and agree with one
-    another: then the light has changed, and for `open_s` every prediction is followed with the short time constant
-    `follow_s`. Where the matte's area has changed too, something passes before the camera, and they have to last for
-    `distrust_s`. Suspects that never agree become a target after that time as well, but a slow one. A step of light
-    that was seen in the pictures themselves (`notice_step`) needs no proof.
+    another: then the light has changed, and for `open_s` every prediction is followed. The time constant is `follow_s`
+    at first and grows with the time since then, so that the new light is told from the mean of several predictions, and
+    one that goes too far does not carry the picture along. Where the matte's area has changed too, something passes
+    before the camera, and they have to last for `distrust_s`. Suspects that never agree become a target after that time
+    as well, but a slow one. A step of light that was seen in the pictures themselves (`notice_step`) needs no proof.
 
     Shading is carried along with the person (`MatteMotion`). With nobody in the picture the correction is held for
     `hold_s` and then fades to neutral with `relax_s`; whoever comes then is followed fast at first.
@@ -51,7 +52,9 @@ class SteadySmoother:
 
     Args:
         rest_s: Time constant at rest, in seconds.
-        follow_s: Time constant after a real change, in seconds.
+        follow_s: Time constant just after a real change, in seconds.
+        growth: By how much it grows for each second since the change, up to `rest_s`: with 1 all predictions since then
+            would count alike, with less the last ones count more.
         gate: Change of mid tones that needs a proof however noisy predictions are, in parts of full scale, see
             `vector.distance`. Measured: predictions for a sitting person stay within 0.02 of their mean, a lamp changes
             them by 0.03 to 0.1.
@@ -68,6 +71,7 @@ class SteadySmoother:
         *,
         rest_s: float = 1.2,
         follow_s: float = 0.06,
+        growth: float = 0.8,
         gate: float = 0.025,
         least_gate: float = 0.018,
         patience_s: float = 0.1,
@@ -78,6 +82,7 @@ class SteadySmoother:
     ) -> None:
         self._rest_s = rest_s
         self._follow_s = follow_s
+        self._growth = growth
         self._gate = gate
         self._least_gate = least_gate
         self._distances: deque[float] = deque(maxlen=_REMEMBERED)
@@ -91,7 +96,7 @@ class SteadySmoother:
         self._last_s = 0.0
         self._state = self._middle = self._target = self._weights = np.zeros(0, np.float32)
         self._area = 0.0
-        self._open_until_s = -math.inf
+        self._open_until_s = self._changed_s = -math.inf
         self._now_s = rest_s
         self._gone_since_s: float | None = None
         self._is_stepping = False
@@ -111,7 +116,7 @@ class SteadySmoother:
             if self._motion.area < _LEAST_PERSON:
                 return self._absent(correction, now_s, gap_s)
         if self._gone_since_s is not None or is_stepping:
-            self._gone_since_s = None
+            self._gone_since_s, self._open_until_s = None, -math.inf
             self._open(now_s, math.inf)
         if correction is not last:
             self._consider(stack(correction), now_s)
@@ -136,17 +141,19 @@ class SteadySmoother:
         self._weights = measure(correction)
         self._state = self._middle = stack(correction)
         self._accept(self._state)
-        self._open_until_s = -math.inf
+        self._open_until_s = self._changed_s = -math.inf
         return correction
 
     def _time_constant_s(self, now_s: float) -> float:
-        """Short while changes are followed, then growing as that of a running mean, until it is that at rest."""
-        return min(self._rest_s, max(self._now_s, now_s - self._open_until_s))
+        """Short after a change, then growing, until it is that at rest."""
+        return min(self._rest_s, max(self._now_s, self._growth * (now_s - self._changed_s)))
 
     def _open(self, now_s: float, away: float) -> None:
         """Follow fast for a while, the faster the farther the target is away."""
+        if now_s >= self._open_until_s:
+            self._changed_s, self._now_s = now_s, math.inf
         hesitation = max(1.0, _CLEAR * self._gate_now() / away) ** 4
-        self._now_s = min(self._follow_s * hesitation, self._now_s if now_s < self._open_until_s else math.inf)
+        self._now_s = min(self._follow_s * hesitation, self._now_s)
         self._open_until_s = now_s + self._open_s
 
     def _gate_now(self) -> float:
