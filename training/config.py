@@ -65,6 +65,7 @@ class DataConfig(_Section):
     world: Share = Field(default=0.3, description="share of photographs whose tone is varied first")
     world_lights: Share = Field(default=0.0, description="share of photographs that are first put under another light")
     mild: Share = Field(default=0.0, description="share of lights and tones that differ as little as two rooms do")
+    cleared: Share = Field(default=0.0, description="share over the own background in which nobody stands before it")
     masks: tuple[float, float, float, float, float, float] = Field(
         default=(0.25, 0.1, 0.4, 0.1, 0.08, 0.07), description="weights: matte, hard, grown, shrunk, shifted, blurred"
     )

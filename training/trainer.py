@@ -69,7 +69,15 @@ class Progress:
 
 def _recipe(data: DataConfig) -> PairRecipe:
     tasks = {name: TaskRecipe(**task.model_dump()) for name, task in data.tasks.items()}
-    return PairRecipe(tasks, data.masks, data.world, data.world_lights, sharpness=data.sharpness, mild=data.mild)
+    return PairRecipe(
+        tasks,
+        data.masks,
+        data.world,
+        data.world_lights,
+        sharpness=data.sharpness,
+        mild=data.mild,
+        cleared=data.cleared,
+    )
 
 
 def _crops(data: DataConfig, root: Path, cache: Path, rank: int) -> CropCache:

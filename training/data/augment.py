@@ -31,10 +31,11 @@ I64 = NDArray[np.int64]
 
 TASKS = ("jitter", "lights", "tone", "local", "same")
 
-FLAGS = 21
+FLAGS = 22
 """Columns: 0 mirror person, 1 other scene, 2 mirror scene, 3 vary the world, 4 lights, 5 jitter, 6 change the scene
 instead of the person, 7 kind of mask, 8-11 order of the jitter, 12 posterize, 13 sharpen, 14 autocontrast, 15 matrix,
-16 curves, 17 gain, 18-19 shift of the mask, 20 another light on the world."""
+16 curves, 17 gain, 18-19 shift of the mask, 20 another light on the world, 21 the own background,
+but cleared of the person."""
 
 FLOATS = 7
 """Columns: brightness, contrast, saturation, hue, strength of the lights, sharpness, strength of the world's light."""
@@ -71,6 +72,8 @@ class PairRecipe:
         sharpness: Factor of RandomAdjustSharpness *at the crop's scale*; 4 at 256² leaves about 1.45 at 64².
         tone: Range of the `tone` task.
         mild: Share of the tasks `lights` and `tone` whose change is as small as that between two rooms.
+        cleared: Share of the pairs over the own background in which it is cleared of the person first, as in a call:
+            not even their outline is left in it, and no mask takes in a rim that was changed with them.
     """
 
     tasks: dict[str, TaskRecipe] = field(
@@ -88,6 +91,7 @@ class PairRecipe:
     sharpness: float = 1.45
     tone: ToneRange = field(default_factory=ToneRange)
     mild: float = 0.0
+    cleared: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -189,6 +193,11 @@ class PairMaker:
         flags[:, 16] = tone
         flags[:, 17] = local
         flags[:, 18:20] = rng.integers(-1, 2, (count, 2))
+        if self.recipe.cleared:
+            cleared = ~swap & (rng.random(count) < self.recipe.cleared)
+            flags[:, 21] = cleared
+            # masks that reach beyond the person would take in a rim that was changed with them
+            flags[cleared & np.isin(flags[:, 7], (2, 4, 5)), 7] = 0
         return task, flags
 
     def _draw_pictures(self, rng: np.random.Generator, flags: I64) -> I64:

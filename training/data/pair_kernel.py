@@ -24,7 +24,7 @@ from training.data.kernels import (
     posterize,
 )
 
-__all__ = ["make_pairs", "region_moments", "sample_foreground"]
+__all__ = ["clear_person", "make_pairs", "region_moments", "sample_foreground"]
 
 F32 = NDArray[np.float32]
 
@@ -94,6 +94,67 @@ def _mask(alpha: F32, grown: F32, mode: int, shift: NDArray[np.int64], into: F32
 
 
 @njit(cache=True, fastmath=True)
+def clear_person(rgb: F32, grown: F32, into: F32) -> None:
+    """The background as if nobody stood before it: smoothly filled from what lies around the grown matte.
+
+    Sums of what is known are halved in size until everything is reached, and each pixel takes the mean of the finest
+    level that knows something there. What is deep inside the person is vague, and covered in any composite.
+
+    Args:
+        rgb: (3, S, S), 0..1.
+        grown: (S, S), the grown matte: 0 where only the background is seen.
+        into: (3, S, S), written.
+    """
+    size = grown.shape[0]
+    sums, known = np.zeros((4, size, size), np.float32), np.zeros((size, size), np.bool_)
+    for y in range(size):
+        for x in range(size):
+            if grown[y, x] == ZERO:
+                known[y, x] = True
+                sums[3, y, x] = ONE
+                for c in range(3):
+                    sums[c, y, x] = rgb[c, y, x]
+                    into[c, y, x] = rgb[c, y, x]
+    step = 1
+    while step < size:
+        step *= 2
+        half = (sums.shape[1] + 1) // 2
+        smaller = np.zeros((4, half, half), np.float32)
+        for c in range(4):
+            for y in range(sums.shape[1]):
+                for x in range(sums.shape[2]):
+                    smaller[c, y // 2, x // 2] += sums[c, y, x]
+        sums = smaller
+        for y in range(size):
+            for x in range(size):
+                if not known[y, x]:
+                    weight = _between(sums[3], y, x, step)
+                    # a trace of what is known is not enough for a mean
+                    if weight > np.float32(0.1):
+                        known[y, x] = True
+                        for c in range(3):
+                            into[c, y, x] = _between(sums[c], y, x, step) / weight
+    for y in range(size):
+        for x in range(size):
+            if not known[y, x]:
+                for c in range(3):
+                    into[c, y, x] = sums[c, 0, 0] / sums[3, 0, 0] if sums[3, 0, 0] > ZERO else rgb[c, y, x]
+
+
+@njit(cache=True, fastmath=True)
+def _between(small: F32, y: int, x: int, step: int) -> np.float32:
+    """A map whose cells are `step` pixels wide at a pixel, bilinearly, the borders repeated."""
+    top = max((np.float32(y) + np.float32(0.5)) / np.float32(step) - np.float32(0.5), ZERO)
+    left = max((np.float32(x) + np.float32(0.5)) / np.float32(step) - np.float32(0.5), ZERO)
+    i, j = min(int(top), small.shape[0] - 1), min(int(left), small.shape[1] - 1)
+    down, right = min(i + 1, small.shape[0] - 1), min(j + 1, small.shape[1] - 1)
+    v, u = top - np.float32(i), left - np.float32(j)
+    above = small[i, j] + u * (small[i, right] - small[i, j])
+    below = small[down, j] + u * (small[down, right] - small[down, j])
+    return np.float32(above + v * (below - above))
+
+
+@njit(cache=True, fastmath=True)
 def _relight(
     rgb: F32, lights: NDArray[np.int64], to_standard: F32, from_standard: F32, strength: np.float32, into: F32
 ) -> None:
@@ -131,9 +192,12 @@ def _one_pair(
     loaded = np.empty((5, size, size), np.float32)
     _load(crop, flags[0] != 0, loaded)
     base, alpha, grown = loaded[:3], loaded[3], loaded[4]
-    if flags[1]:
+    if flags[1] or flags[21]:
         room = np.empty((3, size, size), np.float32)
-        _load(scene, flags[2] != 0, room)
+        if flags[1]:
+            _load(scene, flags[2] != 0, room)
+        else:
+            clear_person(base, grown, room)
         for c in range(3):
             for y in range(size):
                 for x in range(size):

@@ -11,6 +11,7 @@ import pytest
 from training.data.augment import TASKS, PairBatch, PairMaker, PairRecipe, TaskRecipe
 from training.data.cache import CacheSpec, CropCache, build_cache, list_portraits
 from training.data.illuminants import Lights
+from training.data.pair_kernel import clear_person
 
 SPEC = CacheSpec(size=32, crops=2, far_crops=1, scene_crops=2)
 
@@ -82,6 +83,43 @@ def test_the_two_directions_are_the_same_pair_read_both_ways(crops: CropCache, l
     np.testing.assert_allclose(person.composite[core], scene.truth[core], atol=1e-6)
     outside = np.broadcast_to(person.mask == 0, person.truth.shape)
     assert np.abs(person.truth[outside] - scene.truth[outside]).mean() > 0.01
+
+
+def test_a_cleared_background_holds_no_trace_of_the_person() -> None:
+    """A black person in a scene of two colours: what fills their place is made of these two."""
+    rgb = np.zeros((3, 64, 64), np.float32)
+    rgb[0, :, :32], rgb[1, :, 32:] = 0.8, 0.4
+    grown = np.zeros((64, 64), np.float32)
+    grown[20:, 20:50] = 1
+    rgb[:, 21:, 21:49] = 0
+    cleared = np.full_like(rgb, np.nan)
+    clear_person(rgb, grown, cleared)
+    np.testing.assert_array_equal(cleared[:, grown == 0], rgb[:, grown == 0])
+    share = cleared[0] / 0.8 + cleared[1] / 0.4
+    np.testing.assert_allclose(share, 1, atol=1e-4)
+    assert np.abs(cleared[2]).max() == 0
+    # near the edge of its place it goes on as it was outside
+    assert (cleared[0, 40, 20:23] > 0.7).all()
+    assert (cleared[1, 40, 47:50] > 0.35).all()
+
+
+def test_nothing_but_a_person_is_left_as_it_is() -> None:
+    rgb = np.random.default_rng(1).random((3, 32, 32), np.float32)
+    cleared = np.full_like(rgb, np.nan)
+    clear_person(rgb, np.ones((32, 32), np.float32), cleared)
+    np.testing.assert_array_equal(cleared, rgb)
+
+
+def test_over_a_cleared_background_no_mask_takes_in_a_rim(crops: CropCache, lights: Lights) -> None:
+    recipe = replace(only("lights"), cleared=1.0)
+    soft, *others = (
+        PairMaker(crops, lights, replace(recipe, masks=tuple(np.eye(6)[kind])), 0).batch(16, 0) for kind in (0, 2, 4, 5)
+    )
+    for other in others:
+        np.testing.assert_array_equal(soft.mask, other.mask)
+        np.testing.assert_array_equal(soft.composite, other.composite)
+    own = PairMaker(crops, lights, replace(recipe, cleared=0.0, masks=tuple(np.eye(6)[2])), 0).batch(16, 0)
+    assert own.mask.mean() > 1.05 * soft.mask.mean()
 
 
 def test_another_scene_replaces_the_background_only(crops: CropCache, lights: Lights) -> None:
