@@ -16,7 +16,7 @@ from livecomp.smooth.kernels import BLOCK, NOBODY, average, survey
 
 __all__ = ["NoiseFilter"]
 
-_BEGINS, _FULL = 1.03, 1.06
+_BEGINS, _FULL = 1.0, 1.01
 """How much stronger noise must become for the filter to begin, and to act fully."""
 _STILL, _MOVED = 2.5, 4.5
 """Standard deviations of the noise up to which a difference is noise, and from which on it is motion."""
@@ -49,8 +49,8 @@ class NoiseFilter:
     to value and from picture to picture, so that no value comes to rest beside the camera's.
 
     Both the noise and what the correction does to it are measured on the person alone, on a coarse grid, which also
-    tells where they are: the filter works in the rectangle around them. Where the correction raises noise by less than
-    3 %, as over most scenes, frames pass untouched, at no cost but the measuring.
+    tells where they are: the filter works in the rectangle around them. Where the correction does not raise noise, as
+    over most scenes, frames pass untouched, at no cost but the measuring.
 
     It stands before the segmenter, so that a matte belongs to exactly the pixels that are shown, and is steadier too;
     and before whole frames go to a GPU. What is measured on one frame decides over the next. A picture of 1280x720
