@@ -69,22 +69,21 @@ class _Scratch:
         )
 
 
+_Outcome = SimpleQueue[BaseException | None]
+"""Where a band says that it is done, with what it raised."""
+
+
 class _Helper:
     """A thread that runs what it is given, in less time than a pool of threads takes to hand it over."""
 
     def __init__(self) -> None:
-        self._given: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._done: SimpleQueue[BaseException | None] = SimpleQueue()
+        self._given: SimpleQueue[tuple[Callable[[], None], _Outcome] | None] = SimpleQueue()
         self._thread = Thread(target=self._run, name="livecomp-compositor", daemon=True)
         self._thread.start()
 
-    def start(self, work: Callable[[], None]) -> None:
-        """Run `work`; `wait` once for each."""
-        self._given.put(work)
-
-    def wait(self) -> BaseException | None:
-        """Until `work` is done; what it raised."""
-        return self._done.get()
+    def start(self, work: Callable[[], None], outcome: _Outcome) -> None:
+        """Run `work`, and put what it raised, or None, into `outcome`."""
+        self._given.put((work, outcome))
 
     def close(self) -> None:
         """End the thread."""
@@ -92,14 +91,15 @@ class _Helper:
         self._thread.join()
 
     def _run(self) -> None:
-        while (work := self._given.get()) is not None:
+        while (given := self._given.get()) is not None:
+            work, outcome = given
+            error: BaseException | None = None
             try:
                 work()
-            except BaseException as error:  # raised by whoever waits
-                self._done.put(error)
-            else:
-                self._done.put(None)
-            del work  # the frame is not kept until the next one
+            except BaseException as raised:  # by whoever waits, again
+                error = raised
+            outcome.put(error)
+            del given, work, outcome, error  # no frame is kept until the next one
 
 
 class FusedCompositor:
@@ -185,15 +185,16 @@ class FusedCompositor:
         edges = np.empty(1 + max(1, min(1 + len(self._helpers), height // _ROWS_WORTH_A_THREAD)), np.int64)
         share_rows(pictures[1], width, height, edges)
         own, *others = pairwise(edges.tolist())
-        helpers = self._helpers[: len(others)]
-        for helper, rows in zip(helpers, others, strict=True):
-            helper.start(partial(band, *rows))
+        outcome: _Outcome = SimpleQueue()
+        for helper, rows in zip(self._helpers, others, strict=False):
+            helper.start(partial(band, *rows), outcome)
         try:
             band(*own)
         finally:
-            failures = [failure for helper in helpers if (failure := helper.wait()) is not None]
-        if failures:
-            raise failures[0]
+            failures = [outcome.get() for _ in others]
+        for failure in failures:
+            if failure is not None:
+                raise failure
         return Composite(freeze(out), frame.pts_ns)
 
     def close(self) -> None:
