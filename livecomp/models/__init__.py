@@ -58,7 +58,7 @@ class ModelInfo:
 MODELS: dict[str, ModelSpec] = {
     "live": ModelSpec(
         file="live.onnx",
-        sha256="897bdbd2ffb3c04ef2aa6f29a65ed15577b6fbd1c21f96fcb3b1ccd4e5e65635",
+        sha256="a71b4926e6ac912cae0cb56a8bc928182bc8f8f5e7da0b95efec44c94ac79b3f",
         size=10009449,
         purpose="makes the person look as if they were in the scene; the default",
         licence="MIT, Apache-2.0",
