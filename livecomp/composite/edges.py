@@ -34,7 +34,7 @@ __all__ = [
     "taken_pixels",
 ]
 
-WIDTH = 240
+WIDTH = 160
 SIDE_REACH = 0.012
 WRAP_REACH = 0.02
 LEAST_WRAP = 1 / 1024

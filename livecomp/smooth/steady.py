@@ -69,7 +69,7 @@ class SteadySmoother:
     def __init__(
         self,
         *,
-        rest_s: float = 1.2,
+        rest_s: float = 1.7,
         follow_s: float = 0.06,
         growth: float = 0.8,
         gate: float = 0.025,
