@@ -34,8 +34,8 @@ TASKS = ("jitter", "lights", "tone", "local", "same")
 FLAGS = 22
 """Columns: 0 mirror person, 1 other scene, 2 mirror scene, 3 vary the world, 4 lights, 5 jitter, 6 change the scene
 instead of the person, 7 kind of mask, 8-11 order of the jitter, 12 posterize, 13 sharpen, 14 autocontrast, 15 matrix,
-16 curves, 17 gain, 18-19 shift of the mask, 20 another light on the world, 21 the own background,
-but cleared of the person."""
+16 curves, 17 gain, 18-19 shift of the mask, 20 another light on the world, 21 the own background, cleared
+of the person."""
 
 FLOATS = 7
 """Columns: brightness, contrast, saturation, hue, strength of the lights, sharpness, strength of the world's light."""

@@ -139,7 +139,7 @@ def test_a_slow_drift_is_followed_smoothly_and_without_much_lag() -> None:
     truth = [1.0 + 0.02 * index / 30 for index in range(300)]  # 20 % in ten seconds
     outputs = run(SteadySmoother(), [level(value + float(rng.normal(0, 0.004))) for value in truth])
     lags = [value - output for value, output in zip(truth, outputs, strict=True)][100:]
-    assert 0 < float(np.mean(lags)) / 0.02 < 1.75  # seconds: the time constant at rest, and the half of a frame
+    assert 0 < float(np.mean(lags)) / 0.02 < 1.75  # seconds: about the time constant at rest
     assert max(abs(b - a) for a, b in itertools.pairwise(outputs[100:])) < 0.003
 
 
