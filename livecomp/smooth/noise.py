@@ -16,8 +16,8 @@ from livecomp.smooth.kernels import BLOCK, NOBODY, average, survey
 
 __all__ = ["NoiseFilter"]
 
-_BEGINS, _FULL = 1.0, 1.01
-"""How much stronger noise must become for the filter to begin, and to act fully."""
+_BEGINS, _FULL = 1.0001, 1.01
+"""How much stronger noise must become for the filter to begin, more than rounding makes it, and to act fully."""
 _STILL, _MOVED = 2.5, 4.5
 """Standard deviations of the noise up to which a difference is noise, and from which on it is motion."""
 _CALM, _LIVELY = 1.2, 2.0
