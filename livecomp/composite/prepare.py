@@ -33,7 +33,7 @@ def prepare_curves(numbers: F32, nodes: int, matrix: F32, tables: F32) -> tuple[
 
     Args:
         numbers: (9 + 3 * nodes + M,) float32: the values of a correction's matrix, curves and log-gain.
-        nodes: Of a curve.
+        nodes: Of a curve, at least 2.
         matrix: (9,) float32, written: from 0..255 to positions on the curves.
         tables: (6 * N,) float32, N at least `nodes`, written: for each curve its nodes, 0..255, and from each the way
             to the next; zeros beyond them.

@@ -56,9 +56,10 @@ class NoiseFilter:
     and before whole frames go to a GPU. What is measured on one frame decides over the next. A picture of 1280x720
     takes 0.5 ms (Zen 4, one thread) where the filter acts, and 0.04 ms where it does not.
 
-    Measured on a dim webcam over a dark picture: flicker and temporal loss fall from 1.45 and 1.42 times the camera's
-    own to 0.96 and 1.08. The weight that takes from white noise just what a gain g has given, (g² - 1) / (g² + 1), is
-    0.08 there and leaves 1.38 and 1.36: noise that was coded is not white, and the scene beside it has none at all.
+    Measured with earlier weights on a dim webcam over a dark picture: flicker and temporal loss fall from 1.45 and 1.42
+    times the camera's own to 0.96 and 1.08. The weight that takes from white noise just what a gain g has given,
+    (g² - 1) / (g² + 1), is 0.08 there and leaves 1.38 and 1.36: noise that was coded is not white, and the scene beside
+    it has none at all.
 
     Args:
         strength: Weight of the past in a value at rest, 0 < strength < 1.

@@ -92,6 +92,20 @@ def test_a_step_that_was_seen_is_followed_at_once_however_small(is_seen: bool) -
     assert outputs.max() < 1 + 1.3 * change
 
 
+def test_a_prediction_that_goes_too_far_after_a_step_does_not_carry_the_picture_along() -> None:
+    """The third after the step, a quarter of a second later, goes a fifth of the way too far."""
+    smoother, change = SteadySmoother(), 0.3
+    run(smoother, [level(1.0)] * 60)
+    smoother.notice_step()
+    ways = np.repeat([1.0, 1.0, 1.2, 1.0, 1.0, 1.0, 1.0], 4)  # predicted for every fourth frame
+    made = {way: level(1 + change * float(way)) for way in set(ways)}
+    progress = (np.array(run(smoother, [made[way] for way in ways], start=60)) - 1) / change
+    reached = int(np.argmax(progress >= 0.9))
+    assert progress.max() >= 0.9
+    assert reached * FRAME_NS <= 600e6
+    assert progress.max() < 1.08
+
+
 @pytest.mark.parametrize(("noise", "quick"), [(0.001, True), (0.03, False)])
 def test_a_small_change_is_followed_fast_only_where_predictions_are_quiet(noise: float, quick: bool) -> None:
     rng = np.random.default_rng(2)
