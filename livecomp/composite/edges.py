@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 WIDTH = 160
-"""Columns of the maps. With 240, mixed pixels differ by half a level on average, and a composite takes a tenth longer."""
+"""Columns of the maps. With 240, mixed pixels differ by half a level on average, at a tenth more time."""
 
 SIDE_REACH = 0.012
 WRAP_REACH = 0.02
