@@ -63,7 +63,9 @@ class DataConfig(_Section):
         default=1.45, ge=0, description="factor of RandomAdjustSharpness at this size; 4 at 256 pixels"
     )
     world: Share = Field(default=0.3, description="share of photographs whose tone is varied first")
+    wide: Share = Field(default=0.0, description="share of these whose tone is varied as far as that of night and fog")
     world_lights: Share = Field(default=0.0, description="share of photographs that are first put under another light")
+    even_skin: Share = Field(default=0.0, description="share of people drawn evenly over the groups of skin tone")
     mild: Share = Field(default=0.0, description="share of lights and tones that differ as little as two rooms do")
     cleared: Share = Field(default=0.0, description="share over the own background in which nobody stands before it")
     masks: tuple[float, float, float, float, float, float] = Field(
@@ -108,6 +110,7 @@ class LossConfig(_Section):
     curve: float = Field(default=2e-4, ge=0)
     gain: float = Field(default=0.05, ge=0)
     gain_size: float = Field(default=0.01, ge=0)
+    shift: float = Field(default=0.0, ge=0, description="of a mean change of chroma that misses the true one")
     steady: float = Field(default=0.0, ge=0, description="of what two frames of the same moment are corrected apart")
 
 

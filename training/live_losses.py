@@ -5,16 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from kornia.color import rgb_to_lab
 from torch import Tensor
 from torch.nn import functional
 
 from training.correction import CorrectionBatch, apply_color, gain_map
 from training.losses import SkinRange, skin_tone_guard
 
-__all__ = ["LiveLossWeights", "corrected_samples", "likely_skin", "live_loss", "sample_moments", "unsteadiness"]
+__all__ = [
+    "LiveLossWeights",
+    "corrected_samples",
+    "likely_skin",
+    "live_loss",
+    "missed_shift",
+    "sample_moments",
+    "unsteadiness",
+]
 
 
 ANY_SKIN = SkinRange()
+
+SHIFT_TOLERANCE = 0.4
+"""Of the true shift of chroma, as a share: nearer than this a prediction counts as right."""
+
+MIN_SHIFT = 3.0
+"""Shorter true shifts, in a* b*, have no direction worth comparing."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +45,7 @@ class LiveLossWeights:
         curve: Roughness of the curves.
         gain: Roughness of the log-gain.
         gain_size: Mean square of the log-gain.
+        shift: How many miss the mean change of chroma, softly counted, see `missed_shift`.
         steady: Difference between what two frames of the same moment do to the same pixels, see `training.twins`.
     """
 
@@ -41,6 +57,7 @@ class LiveLossWeights:
     curve: float = 2e-4
     gain: float = 0.05
     gain_size: float = 0.01
+    shift: float = 0.0
     steady: float = 0.0
 
 
@@ -79,6 +96,32 @@ def likely_skin(pixels: Tensor, skin: SkinRange = ANY_SKIN) -> Tensor:
     red, blue = (linear[:, 0] / linear[:, 1]).log(), (linear[:, 2] / linear[:, 1]).log()
     inside = (red > skin.red_green[0] + 0.1) & (red < skin.red_green[1]) & (blue > skin.blue_green[0])
     return (inside & (blue < -0.05) & (pixels.amax(1) > 0.15)).to(pixels.dtype)
+
+
+def missed_shift(before: Tensor, output: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """How far the mean a* and b* of the corrected samples miss the true ones, measured by how far they had to go.
+
+    Squared error is least for the mean of all lights that a scene might have, which is nearer to no change than any of
+    them, and it cares most for the strongest. This one wants the likeliest light, and a weak one as much as a strong
+    one: with the miss d in units of `SHIFT_TOLERANCE` times the true shift it is d² / (1 + d²) (Geman and McClure
+    1987), which a hopeless case hardly pulls.
+
+    Args:
+        before: (B, 3, K) samples of the composite, encoded sRGB, 0..1.
+        output: (B, 3, K) of the corrected composite.
+        truth: (B, 3, K) of the truth.
+        weight: (B, K) the mask there.
+
+    Returns:
+        (B,) 0..1; 0 where the true shift is shorter than `MIN_SHIFT`.
+    """
+    share = (weight / weight.sum(1, keepdim=True).clamp_min(1e-3))[:, None]
+    start, end, goal = (
+        (rgb_to_lab(x.clamp(0, 1)[:, :, None])[:, 1:, 0] * share).sum(2) for x in (before, output, truth)
+    )
+    size = (goal - start).square().sum(1)
+    miss = (end - goal).square().sum(1) / (SHIFT_TOLERANCE**2 * size).clamp_min(1e-6)
+    return miss / (1 + miss) * (size >= MIN_SHIFT**2)
 
 
 def _soft_clip(value: Tensor) -> Tensor:
@@ -134,6 +177,8 @@ def live_loss(
         "gain": rough,
         "gain_size": gain.square().mean(),
     }
+    if weights.shift:
+        terms["shift"] = missed_shift(before, output, truth, weight).mean()
     total = torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
     return total, {name: term.detach() for name, term in terms.items()}, square.detach() * 255**2
 

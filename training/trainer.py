@@ -77,6 +77,8 @@ def _recipe(data: DataConfig) -> PairRecipe:
         sharpness=data.sharpness,
         mild=data.mild,
         cleared=data.cleared,
+        wide=data.wide,
+        even_skin=data.even_skin,
     )
 
 

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from training.correction import CorrectionBatch, apply_correction
-from training.live_losses import LiveLossWeights, corrected_samples, likely_skin, live_loss, sample_moments
+from training.live_losses import (
+    LiveLossWeights,
+    corrected_samples,
+    likely_skin,
+    live_loss,
+    missed_shift,
+    sample_moments,
+)
 
 
 def samples(count: int = 2) -> dict[str, Any]:
@@ -106,3 +115,38 @@ def test_moments_of_samples() -> None:
 def test_likely_skin(colour: tuple[float, float, float], skin: bool) -> None:
     pixels: Tensor = torch.tensor(colour)[None, :, None]
     assert bool(likely_skin(pixels)[0, 0]) is skin
+
+
+def chroma(pixels: Tensor) -> np.ndarray:
+    """Mean a* and b* of (B, 3, K) pixels by OpenCV."""
+    return np.asarray(cv2.cvtColor(pixels.permute(0, 2, 1).numpy(), cv2.COLOR_RGB2LAB)[..., 1:].mean(1))
+
+
+def test_a_missed_shift_is_measured_by_its_own_length() -> None:
+    before = torch.rand(3, 3, 40, generator=torch.Generator().manual_seed(2)) * 0.4 + 0.2
+    truth = before * torch.tensor([1.3, 1.0, 0.6])[None, :, None]
+    output = torch.lerp(before, truth, torch.tensor([0.0, 0.5, 1.0])[:, None, None])
+    missed = missed_shift(before, output, truth, torch.ones(3, 40))
+    far = np.square(chroma(output) - chroma(truth)).sum(1) / np.square(chroma(truth) - chroma(before)).sum(1) / 0.4**2
+    np.testing.assert_allclose(missed.numpy(), far / (1 + far), atol=5e-3)
+    assert float(missed[0]) > 0.85  # nothing done
+    assert float(missed[2]) == 0
+
+
+def test_a_shift_too_short_to_have_a_direction_is_not_judged() -> None:
+    before = torch.full((1, 3, 8), 0.5)
+    slight, clear = (before * torch.tensor([f, 1.0, 1.0])[None, :, None] for f in (1.01, 1.2))
+    assert float(missed_shift(before, before, slight, torch.ones(1, 8))) == 0
+    assert float(missed_shift(before, before, clear, torch.ones(1, 8))) > 0.8
+
+
+def test_a_missed_shift_pulls_towards_the_truth_and_never_breaks() -> None:
+    before = torch.tensor([0.0, 0.5, 1.0])[None, None].expand(1, 3, 3)
+    output = (before.clone() * 1.2 - 0.1).requires_grad_()
+    truth = before * torch.tensor([1.0, 0.9, 0.6])[None, :, None]
+    missed_shift(before, output, truth, torch.ones(1, 3)).sum().backward()
+    assert output.grad is not None
+    assert torch.isfinite(output.grad).all()
+    assert float(output.grad[0, 2, 1]) > 0  # less blue is nearer
+    nobody = missed_shift(before, output, truth, torch.zeros(1, 3))
+    assert float(nobody.detach()) == 0

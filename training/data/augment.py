@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.cache import CropCache
-from training.data.edits import MILD, ROOMS, ToneRange, draw_gains, draw_matrices, draw_tone_curves
+from training.data.edits import MILD, ROOMS, WIDE, ToneRange, draw_gains, draw_matrices, draw_tone_curves
 from training.data.illuminants import Lights
 from training.data.pair_kernel import make_pairs
+from training.skin import SKIN_GROUPS, skin_group
 
 __all__ = ["TASKS", "PairBatch", "PairMaker", "PairRecipe", "TaskRecipe"]
 
@@ -74,6 +75,9 @@ class PairRecipe:
         mild: Share of the tasks `lights` and `tone` whose change is as small as that between two rooms.
         cleared: Share of the pairs over the own background in which it is cleared of the person first, as in a call:
             not even their outline is left in it, and no mask takes in a rim that was changed with them.
+        wide: Share of the photographs whose overall tone is varied that are varied widely, as by night or fog: such a
+            picture is no less of one piece for that.
+        even_skin: Share of the pairs whose person is drawn evenly over the groups of skin tone, see `training.skin`.
     """
 
     tasks: dict[str, TaskRecipe] = field(
@@ -92,6 +96,8 @@ class PairRecipe:
     tone: ToneRange = field(default_factory=ToneRange)
     mild: float = 0.0
     cleared: float = 0.0
+    wide: float = 0.0
+    even_skin: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -139,6 +145,7 @@ class PairMaker:
         self.recipe = recipe
         self.seed = seed
         self.samples = samples
+        self._groups = _skin_groups(cache) if recipe.even_skin else []
 
     def batch(self, count: int, step: int, rank: int = 0) -> PairBatch:
         """Draw and make `count` pairs for one step of one process."""
@@ -161,9 +168,13 @@ class PairMaker:
         pixels = np.empty((count, 2, 3, self.samples), np.float32)
         moments = np.empty((count, 9), np.float32)
         pairs = rng.integers(0, len(self.lights), (count, LIGHT_TRIES + 1, 2))
+        world = draw_tone_curves(rng, count, MILD)
+        if self.recipe.wide:
+            wide = rng.random(count) < self.recipe.wide
+            world[wide] = draw_tone_curves(rng, count, WIDE)[wide]
         make_pairs(
             self.cache.portraits, self.cache.scenes, which, flags, pairs, floats,
-            draw_tone_curves(rng, count, MILD), kind, draw_matrices(rng, count), draw_gains(rng, count),
+            world, kind, draw_matrices(rng, count), draw_gains(rng, count),
             self.lights.to_standard, self.lights.from_standard, composite, mask, truth,
             rng.random(count, np.float32), index, weight, pixels, moments,
         )  # fmt: skip
@@ -206,6 +217,11 @@ class PairMaker:
         count, rooms = len(flags), len(self.cache.scenes)
         which = np.empty((count, 4), np.int64)
         which[:, 0] = rng.integers(0, people, count)
+        if self._groups:
+            even, group = rng.random(count) < self.recipe.even_skin, rng.integers(0, len(self._groups), count)
+            for number, members in enumerate(self._groups):
+                here = even & (group == number)
+                which[here, 0] = rng.choice(members, int(here.sum()))
         which[:, 1] = np.where(flags[:, 1] == 1, rng.integers(0, crops, count), rng.integers(0, near, count))
         photo = rng.random(count) < (0.25 if rooms else 1.0)
         which[:, 2] = np.where(photo, rng.integers(0, people, count), rng.integers(0, max(rooms, 1), count))
@@ -221,3 +237,13 @@ class PairMaker:
         floats[:, 5] = self.recipe.sharpness
         floats[:, 6] = rng.uniform(0.2, 1.0, count)
         return floats
+
+
+def _skin_groups(cache: CropCache) -> list[I64]:
+    """Which people belong to each group of skin tone that has any, by their whole photographs."""
+    names = []
+    for crops in cache.portraits:
+        whole = crops[0].astype(np.float32) / np.float32(255)
+        names.append(skin_group(np.ascontiguousarray(whole[..., :3]), np.ascontiguousarray(whole[..., 3])))
+    groups = [np.flatnonzero(np.array(names) == name) for name, _ in SKIN_GROUPS]
+    return [members for members in groups if len(members)]

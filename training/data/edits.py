@@ -16,6 +16,7 @@ __all__ = [
     "LUT_NODES",
     "MILD",
     "ROOMS",
+    "WIDE",
     "ToneRange",
     "draw_gains",
     "draw_matrices",
@@ -56,6 +57,9 @@ class ToneRange:
 
 MILD = ToneRange(stops=(-0.5, 0.4), temperature=0.2, tint=0.06, gamma=0.12, contrast=0.15, haze=0.01)
 """Variety of cameras and rooms, for photographs as they are."""
+
+WIDE = ToneRange(stops=(-1.5, 0.6), temperature=0.5, tint=0.12, gamma=0.25, contrast=0.3, haze=0.04)
+"""Variety of whole pictures: night, fog, strong filters."""
 
 ROOMS = ToneRange(stops=(-0.6, 0.5), temperature=0.9, tint=0.08, gamma=0.05, contrast=0.05, haze=0.01)
 """What differs between two rooms: the colour of their lamps, and a little brightness."""

@@ -68,6 +68,28 @@ def test_mild_changes_are_smaller_but_there(crops: CropCache, lights: Lights, ta
     assert 0.005 < np.median(inside_error(mild)) < 0.7 * np.median(inside_error(strong))
 
 
+def test_wide_variation_reaches_night_and_leaves_untouched_pairs_untouched(crops: CropCache, lights: Lights) -> None:
+    recipe = replace(only("same"), world=1.0)
+    little, wide = (PairMaker(crops, lights, replace(recipe, wide=share), 0).batch(64, 0) for share in (0.0, 1.0))
+    np.testing.assert_array_equal(wide.composite, wide.truth)
+    darkest, dark = (batch.truth.mean((1, 2, 3)).min() for batch in (wide, little))
+    assert darkest < 0.7 * dark
+
+
+def test_people_can_be_drawn_evenly_over_skin_tones(crops: CropCache, lights: Lights) -> None:
+    """Seven people of light skin and one of dark skin."""
+    portraits = crops.portraits.copy()
+    portraits[..., :3] = (225, 180, 160)
+    portraits[3, ..., :3] = (90, 60, 45)
+    unequal = replace(crops, portraits=portraits)
+    even, as_they_are = (
+        (PairMaker(unequal, lights, replace(only("same"), even_skin=share), 0).batch(256, 0).moments[:, 0] < 0.5).mean()
+        for share in (1.0, 0.0)
+    )
+    assert 0.4 < even < 0.6
+    assert 0.06 < as_they_are < 0.2
+
+
 def test_local_light_changes_and_varies_over_the_person(crops: CropCache, lights: Lights) -> None:
     batch = PairMaker(crops, lights, only("local", local=1.0), 0).batch(32, 0)
     ratio = (batch.composite + 0.01) / (batch.truth + 0.01)
