@@ -42,8 +42,9 @@ def train(
         OSError: Data are missing.
     """
     torch.set_flush_denormal(True)
-    torch.set_num_threads(config.run.threads)
+    # numba's launch makes OpenMP use all cores again, and PyTorch with it
     numba.set_num_threads(min(config.run.threads, numba.get_num_threads()))
+    torch.set_num_threads(config.run.threads)
     with join_world() as world:
         trainer = Trainer(config, data, out, cache=cache or default_cache_dir(), world=world)
         if (out / LAST).exists():
