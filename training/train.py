@@ -12,14 +12,13 @@ import logging
 import sys
 from pathlib import Path
 
-import numba
 import torch
 
 from training.checkpoint import CheckpointError
 from training.config import TrainConfig, TrainConfigError, load_config
 from training.data.cache import default_cache_dir
 from training.trainer import LAST, DivergedError, Progress, Trainer
-from training.world import join_world
+from training.world import join_world, limit_threads
 
 __all__ = ["main", "train"]
 
@@ -42,9 +41,7 @@ def train(
         OSError: Data are missing.
     """
     torch.set_flush_denormal(True)
-    # numba's launch makes OpenMP use all cores again, and PyTorch with it
-    numba.set_num_threads(min(config.run.threads, numba.get_num_threads()))
-    torch.set_num_threads(config.run.threads)
+    limit_threads(config.run.threads)
     with join_world() as world:
         trainer = Trainer(config, data, out, cache=cache or default_cache_dir(), world=world)
         if (out / LAST).exists():

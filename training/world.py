@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numba
 import torch
 import torch.distributed as dist
 
 from training.config import TrainConfig
 from training.objectives import Device
 
-__all__ = ["World", "join_world", "run_device"]
+__all__ = ["World", "join_world", "limit_threads", "run_device"]
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,15 @@ class World:
 
     rank: int = 0
     size: int = 1
+
+
+def limit_threads(count: int) -> None:
+    """Let PyTorch and numba use so many CPU threads of this process; numba no more than it has.
+
+    Numba comes first: when it starts its threads, it tells the OpenMP that both share to use every core.
+    """
+    numba.set_num_threads(min(count, numba.get_num_threads()))
+    torch.set_num_threads(count)
 
 
 @contextmanager
