@@ -58,7 +58,7 @@ class ModelInfo:
 MODELS: dict[str, ModelSpec] = {
     "live": ModelSpec(
         file="live.onnx",
-        sha256="a71b4926e6ac912cae0cb56a8bc928182bc8f8f5e7da0b95efec44c94ac79b3f",
+        sha256="7296c1ca7a6c5650097a32a2252340e4e83ed4e4ef9a18b0034c1f4cbf85e8ba",
         size=10009449,
         purpose="makes the person look as if they were in the scene; the default",
         licence="MIT, Apache-2.0",
