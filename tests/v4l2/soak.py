@@ -217,7 +217,7 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", nargs="+", type=Path, metavar="CLIP")
-    parser.add_argument("-b", "--background", action="append", required=True, help="several take turns")
+    parser.add_argument("-b", "--background", action="append", required=True, metavar="FILE", help="several take turns")
     parser.add_argument("-o", "--output", type=Path, required=True, help="FILE.json")
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--idle-minutes", type=float, default=2)
@@ -225,6 +225,10 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=360, help="of all clips together, kept in memory")
     parser.add_argument("--more", nargs=argparse.REMAINDER, default=[], help="options of `livecomp run`; the last here")
     arguments = parser.parse_args()
+    for file in (*arguments.clips, *map(Path, arguments.background)):
+        if not file.is_file():
+            # a call of half an hour should not find that out when the scene changes
+            parser.error(f"{file}: no such file")
     if reason := shim.why_not():
         sys.exit(reason)
     shared_memory = Path("/dev/shm")
