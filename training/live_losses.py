@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from training.correction import CorrectionBatch, apply_color, gain_map
 from training.losses import SkinRange, skin_tone_guard
+from training.metrics import MIN_SHIFT
 
 __all__ = [
     "LiveLossWeights",
@@ -27,9 +28,6 @@ ANY_SKIN = SkinRange()
 
 SHIFT_TOLERANCE = 0.4
 """Of the true shift of chroma, as a share: nearer than this a prediction counts as right."""
-
-MIN_SHIFT = 3.0
-"""Shorter true shifts, in a* b*, have no direction worth comparing."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,7 @@ def missed_shift(before: Tensor, output: Tensor, truth: Tensor, weight: Tensor) 
         weight: (B, K) the mask there.
 
     Returns:
-        (B,) 0..1; 0 where the true shift is shorter than `MIN_SHIFT`.
+        (B,) 0..1; 0 where the true shift is shorter than `training.metrics.MIN_SHIFT`.
     """
     share = (weight / weight.sum(1, keepdim=True).clamp_min(1e-3))[:, None]
     start, end, goal = (

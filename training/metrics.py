@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 __all__ = [
     "METRICS",
     "MIN_MSE",
+    "MIN_SHIFT",
     "RATIO_BINS",
     "Summary",
     "binarize",
@@ -43,6 +44,9 @@ METRICS = ("psnr", "psnr_maxtarget", "mse", "fmse", "fmse_iharmony", "fpsnr")
 
 MIN_MSE = 1e-3
 """Floor of the squared error inside PSNR, on 0..255: identical pictures score 78 dB instead of infinity."""
+
+MIN_SHIFT = 3.0
+"""True shifts of the mean chroma shorter than this, in a* b*, have no direction worth comparing."""
 
 RATIO_BINS = (("0-5 %", 0.0, 0.05), ("5-15 %", 0.05, 0.15), ("15-100 %", 0.15, 1.0))
 """Bins of the foreground's share of the picture: name, above, up to and including."""

@@ -11,7 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.benchmarks import BenchmarkPair
-from training.metrics import RATIO_BINS, Summary, binarize, blend, by_group, join, ratio_bin, score_images, summarize
+from training.metrics import (
+    MIN_SHIFT,
+    RATIO_BINS,
+    Summary,
+    binarize,
+    blend,
+    by_group,
+    join,
+    ratio_bin,
+    score_images,
+    summarize,
+)
 from training.predictors import PHNetFitted, Predictor
 from training.skin import SKIN_GROUPS, UNKNOWN
 
@@ -25,9 +36,6 @@ MAX_ANGLE = 25.0
 
 SHIFT_RATIO = (0.6, 1.4)
 """Predicted length over true length that counts as agreement."""
-
-MIN_SHIFT = 3.0
-"""True shifts shorter than this, in a* b*, have no direction worth comparing and are left out; how many is stated."""
 
 
 @dataclass(frozen=True)
