@@ -19,7 +19,7 @@ from livecomp.composite.beside import beside_size
 from livecomp.composite.fused import FusedCompositor
 from livecomp.config import Config, Stages
 from livecomp.errors import ConfigError, InputError, LiveCompError, MatteError, OutputError
-from livecomp.foresight import Foresight
+from livecomp.foresight import Foresight, make_foresight
 from livecomp.frame import Frame, U8Array, freeze
 from livecomp.harmonizers import Harmonizer
 from livecomp.harmonizers.lowres import make_input
@@ -30,7 +30,6 @@ from livecomp.output import Sink
 from livecomp.output.still import StillSink
 from livecomp.output.video import VideoSink
 from livecomp.pipeline import Pipeline
-from livecomp.smooth.ahead import LookAheadSmoother
 from livecomp.stats import StageSummary
 
 __all__ = [
@@ -160,14 +159,14 @@ def process(
         pipeline = Pipeline(_for_pictures(stages, config), on_miss=config.on_miss)
         return _process_folder(folder, pipeline, target, config, overwrite=overwrite, progress=progress)
     looks_ahead = config.smooth.filter == "steady" and config.smooth.look_ahead_s > 0
-    ahead_stages = _plain_mattes(config).build(background) if looks_ahead else None
-    return _process_one(source, stages, ahead_stages, target, extra, config, progress)
+    foresight = make_foresight(open_source(source), background, config) if looks_ahead else None
+    return _process_one(source, stages, foresight, target, extra, config, progress)
 
 
 def _process_one(
     spec: str | Path,
     stages: Stages,
-    ahead_stages: Stages | None,
+    foresight: Foresight | None,
     target: Path,
     extra: Path | None,
     config: Config,
@@ -187,9 +186,8 @@ def _process_one(
         done = itertools.count(1)
         with ExitStack() as opened:
             foreseen = None
-            if ahead_stages is not None and not source.info.is_still:
-                smoother = LookAheadSmoother(reach_s=config.smooth.look_ahead_s)
-                foreseen = opened.enter_context(Foresight(open_source(spec), ahead_stages, smoother)).correction
+            if foresight is not None and not source.info.is_still:
+                foreseen = opened.enter_context(foresight).correction
             pipeline = opened.enter_context(
                 Pipeline(stages, on_miss=config.on_miss, keep_plain=extra is not None, foreseen=foreseen)
             )
@@ -202,14 +200,6 @@ def _process_one(
 def _for_pictures(stages: Stages, config: Config) -> Stages:
     """The stages for single pictures, for whose sizes it does not pay to build something for a GPU, unless wanted."""
     return stages if config.compute == "gpu" else replace(stages, whole=None)
-
-
-def _plain_mattes(config: Config) -> Config:
-    """The same options, with mattes that are good enough to predict a correction from a small picture."""
-    segment = config.segment
-    model = "general" if segment.model == "both" else segment.model
-    plain = segment.model_copy(update={"model": model, "refine": False, "clear": False})
-    return config.model_copy(update={"segment": plain})
 
 
 def _process_folder(

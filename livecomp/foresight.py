@@ -12,13 +12,14 @@ import queue
 import threading
 from collections import deque
 from contextlib import ExitStack
+from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
 import cv2
 import numpy as np
 
 from livecomp.capture import Source
-from livecomp.config import Stages
+from livecomp.config import Config, Stages
 from livecomp.correction import Correction
 from livecomp.cuts import CutDetector
 from livecomp.errors import ContractError, MatteError
@@ -27,7 +28,7 @@ from livecomp.harmonizers.lowres import make_input
 from livecomp.smooth.ahead import LookAheadSmoother
 from livecomp.steps import StepDetector
 
-__all__ = ["Foresight", "small_frame"]
+__all__ = ["Foresight", "make_foresight", "small_frame"]
 
 _LINES = 360
 _QUEUE_FRAMES = 30
@@ -214,6 +215,24 @@ class Foresight:
         except MatteError:
             return small.with_alpha(np.zeros(small.rgb.shape[:2], np.uint8))
         return matted
+
+
+def make_foresight(source: Source, background: str | Path, config: Config) -> Foresight:
+    """The foresight for a file, with mattes that are good enough to predict a correction from a small picture.
+
+    Args:
+        source: The file, a reader of its own, not open.
+        background: What `open_background` takes.
+        config: The options of the pipeline that will ask.
+
+    Raises:
+        ConfigError: As `Config.build` does.
+    """
+    segment = config.segment
+    model = "general" if segment.model == "both" else segment.model
+    plain = segment.model_copy(update={"model": model, "refine": False, "clear": False})
+    stages = config.model_copy(update={"segment": plain}).build(background)
+    return Foresight(source, stages, LookAheadSmoother(reach_s=config.smooth.look_ahead_s))
 
 
 def small_frame(frame: Frame, lines: int = _LINES) -> Frame:

@@ -24,11 +24,13 @@ from livecomp.config import Config
 from livecomp.correction import Correction
 from livecomp.errors import LiveCompError
 from livecomp.models import MODELS
+from livecomp.smooth.vector import stack, unstack
 from tools.temporal_clips import SCRIPTS, Portrait, Script, demo_portrait, load_portrait, play
 from tools.temporal_metrics import F64Array, StepResponse, mean_lab, step_response
-from tools.temporal_record import Recording, record_clip, record_takes
+from tools.temporal_play import PLAYED, Take
+from tools.temporal_record import record_clip, record_takes
 from tools.temporal_report import Series, plot, table
-from tools.temporal_stages import STAGES, Judged, judge, mean_correction
+from tools.temporal_stages import STAGES, Judged, judge
 
 SYNTHETIC = "synthetic"
 RESULTS = Path(__file__).parent / "results" / metadata.version("livecomp")
@@ -84,11 +86,11 @@ def _clip(clip: str, backgrounds: Sequence[str], *, frames: int, lines: int) -> 
     worst = {
         f"{measure} of {stage}": max(row[measure] for row in rows if row["stage"] == stage)
         for measure in ("tl_ratio", "tl_ratio_composite", "flicker_ratio", "flicker_ratio_composite")
-        for stage in ("raw", "live", "offline")
+        for stage in PLAYED
     }
     return {
         **_facts(Path(clip).stem, lines),
-        "frames": len(recordings[0].moments),
+        "frames": len(recordings[0].frames),
         "rows": rows,
         "worst": worst,
     }, series
@@ -101,9 +103,10 @@ def _synthetic(folder: Path | None, count: int, scripts: Sequence[str]) -> tuple
     for number, portrait in enumerate(portraits):
         for name in scripts:
             script = SCRIPTS[name]
-            recording = record_takes(name, play(portrait, script), lines=portrait.rgb.shape[0])
+            takes = list(play(portrait, script))
+            recording = record_takes(name, takes, lines=portrait.rgb.shape[0])
             (found,) = judge([recording], with_motion=False)
-            answers = _answers(recording, script, found)
+            answers = _answers(takes, script, found)
             for stage in STAGES:
                 row = {"portrait": number, "script": name, "stage": stage, **_numbers(found[stage], found)}
                 rows.append({**row, **(asdict(answers[stage]) if stage in answers else {})})
@@ -121,32 +124,36 @@ def _portraits(folder: Path | None, count: int) -> list[Portrait]:
     return [load_portrait(found[index * len(found) // count]) for index in range(min(count, len(found)))]
 
 
-def _answers(recording: Recording, script: Script, found: dict[str, Judged]) -> dict[str, StepResponse]:
+def _answers(takes: Sequence[Take], script: Script, found: dict[str, Judged]) -> dict[str, StepResponse]:
     """The answers to a step, by stage; empty for a script without one."""
     if script.step_s is None:
         return {}
-    seconds, at_s = recording.seconds, script.step_s
-    inside = (seconds >= at_s - BEFORE_STEP_S) & (seconds < at_s + AFTER_STEP_S)
-    moments = [moment for moment, wanted in zip(recording.moments, inside, strict=True) if wanted]
-    since = seconds[inside] >= at_s - 1e-6
-    old = mean_correction([moment for moment, new in zip(moments, since, strict=True) if not new])
-    new = mean_correction([moment for moment, new in zip(moments, since, strict=True) if new])
-
+    at_s = script.step_s
+    seconds = np.array([take.frame.pts_ns / 1e9 for take in takes])
+    inside = np.flatnonzero((seconds >= at_s - BEFORE_STEP_S) & (seconds < at_s + AFTER_STEP_S)).tolist()
+    since = (seconds[inside] >= at_s - 1e-6).tolist()
+    raw = [found["raw"].corrections[index] for index in inside]
+    old = _mean([correction for correction, later in zip(raw, since, strict=True) if not later])
+    new = _mean([correction for correction, later in zip(raw, since, strict=True) if later])
     compositor = FusedCompositor(threads=1)
 
-    def colours(corrected: Correction) -> F64Array:
-        applied = [corrected if later else old for later in since]
-        shown = [
-            compositor.compose(moment.frame, moment.scene, one) for moment, one in zip(moments, applied, strict=True)
-        ]
-        pairs = zip(shown, moments, strict=True)
-        return np.stack([mean_lab(composite.rgb, moment.frame.require_alpha()) for composite, moment in pairs])
+    def colours(after: Correction) -> F64Array:
+        labs = []
+        for index, later in zip(inside, since, strict=True):
+            frame, scene, _ = takes[index]
+            shown = compositor.compose(frame, scene, after if later else old)
+            labs.append(mean_lab(shown.rgb, frame.require_alpha()))
+        return np.stack(labs)
 
     ideal, uncorrected = colours(new), colours(old)
     return {
-        stage: step_response(found[stage].labs[inside], ideal, uncorrected, seconds[inside], at_s)
-        for stage in ("raw", "live", "offline")
+        stage: step_response(found[stage].labs[inside], ideal, uncorrected, seconds[inside], at_s) for stage in PLAYED
     }
+
+
+def _mean(corrections: Sequence[Correction]) -> Correction:
+    mean = np.mean([stack(correction) for correction in corrections], axis=0)
+    return unstack(mean.astype(np.float32), corrections[0])
 
 
 def _numbers(judged: Judged, found: dict[str, Judged]) -> dict[str, Any]:

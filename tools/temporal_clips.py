@@ -23,7 +23,7 @@ from livecomp.correction import F32Array
 from livecomp.errors import InputError
 from livecomp.frame import Frame, U8Array, freeze
 from livecomp.media.image import read_image, read_mask
-from tools.temporal_record import Take
+from tools.temporal_play import Take
 
 __all__ = ["SCRIPTS", "Portrait", "Script", "demo_portrait", "load_portrait", "play"]
 

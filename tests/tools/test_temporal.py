@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from livecomp.correction import Correction
+from livecomp.composite.fused import FusedCompositor
+from livecomp.errors import InputError
 from livecomp.frame import Frame, freeze
 from livecomp.media.image import write_image
 from tools import temporal
 from tools.temporal_clips import SCRIPTS, Portrait, demo_portrait, play
 from tools.temporal_metrics import flicker, flows, mean_lab, step_response, temporal_loss
-from tools.temporal_record import Moment, Recording
+from tools.temporal_play import Take, play_takes
+from tools.temporal_record import record_takes
 from tools.temporal_stages import STAGES, judge
 
 SHAPE = (90, 120)
@@ -133,15 +135,47 @@ def test_a_clip_that_is_not_there_is_an_error(tmp_path: Path, capsys: pytest.Cap
 
 def test_noise_that_the_correction_makes_stronger_is_taken_away_live_and_from_files() -> None:
     rng = np.random.default_rng(0)
-    brighter = replace(Correction.identity(), log_gain=np.full((16, 16), 0.4, np.float32))
-    moments = []
+    scene, takes = freeze(textured(0).rgb.copy()), []
+    alpha = np.zeros(SHAPE, np.uint8)
+    alpha[:, 20:100] = 255
     for index in range(24):
-        noise = rng.normal(0, 3, (*SHAPE, 3))
-        rgb = np.clip(np.round(textured(0).rgb * 0.5 + noise), 0, 255).astype(np.uint8)
-        frame = Frame(freeze(rgb), index * 40_000_000).with_alpha(np.full(SHAPE, 255, np.uint8))
-        moments.append(Moment(frame, textured(0).rgb, None, brighter, index == 0, False))
-    (found,) = judge([Recording("noise", "itself", moments)])
+        noisy = textured(0).rgb * 0.5 + rng.normal(0, 3, (*SHAPE, 3))
+        rgb = freeze(np.clip(np.round(noisy), 0, 255).astype(np.uint8))
+        takes.append(Take(Frame(rgb, index * 40_000_000).with_alpha(alpha), scene))
+    (found,) = judge([record_takes("noise", takes, model="mkl", lines=SHAPE[0])])
     losses = {stage: found[stage].tl_input or 0.0 for stage in STAGES}
-    assert losses["unharmonized"] < 0.7 * losses["constant"]
+    assert losses["unharmonized"] < 0.7 * losses["raw"]
     for stage in ("live", "offline"):
         assert losses[stage] < 0.6 * losses["raw"]
+    assert found["live"].smooth_ms
+
+
+def test_each_stage_is_what_the_pipeline_shows() -> None:
+    portrait = Portrait(*_plain())
+    takes = list(play(portrait, SCRIPTS["lamp on"], fps=6))
+    recording = record_takes("lamp on", takes, model="mkl", lines=48)
+    assert len(recording.truths) == len(takes)
+    (found,) = judge([recording], with_motion=False)
+    assert {stage: len(judged.labs) for stage, judged in found.items()} == dict.fromkeys(STAGES, len(takes))
+    assert (found["raw"].fmse or 0) < 0.7 * (found["unharmonized"].fmse or 0)
+    last = found["live"].corrections[-1]
+    shown = FusedCompositor(threads=1).compose(takes[-1].frame, takes[-1].scene, last).rgb
+    np.testing.assert_allclose(mean_lab(shown, takes[-1].frame.require_alpha()), found["live"].labs[-1], atol=0.2)
+
+
+def test_a_clip_that_has_become_shorter_is_an_error() -> None:
+    takes = list(play(Portrait(*_plain()), SCRIPTS["cloud"], fps=1))
+    with play_takes(takes[:1], "live", model="mkl", lines=48) as player:
+        assert set(player.next().pictures) == {"live"}
+        with pytest.raises(InputError, match="fewer frames"):
+            player.next()
+
+
+def test_a_cut_is_no_temporal_loss() -> None:
+    takes = list(play(Portrait(*_plain()), SCRIPTS["lamp on"], fps=6))
+    recording = record_takes("lamp on", takes, model="mkl", lines=48)
+    (jumping,) = judge([recording])
+    starts = [False] * len(takes)
+    starts[12] = True  # where the lamp goes on
+    (cut,) = judge([replace(recording, starts=starts)])
+    assert (cut["input"].tl_input or 0) < 0.9 * (jumping["input"].tl_input or 0)
