@@ -73,8 +73,7 @@ class LookAheadSmoother:
         spread_s: float = 1.0,
         reach_s: float = 2.5,
         lasting_s: float = 0.4,
-        alike: float = 0.04,
-        least_alike: float = 0.03,
+        alike: float = 0.08,
     ) -> None:
         self._spread_s = spread_s
         self._reach_s = reach_s

@@ -153,3 +153,10 @@ def test_one_frame_and_none() -> None:
     empty = LookAheadSmoother()
     empty.finish()
     assert empty.pop() is None
+
+
+def test_predictions_that_wander_within_seconds_do_not_take_the_person_along() -> None:
+    rng = np.random.default_rng(6)
+    wandering = 0.05 * np.sign(np.sin(2 * np.pi * np.arange(240) / 45))
+    got = levels([level(1 + float(offset + rng.normal(0, 0.003))) for offset in wandering])
+    assert np.std(got[60:180]) < 0.3 * np.std(wandering)
