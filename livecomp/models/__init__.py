@@ -58,7 +58,7 @@ class ModelInfo:
 MODELS: dict[str, ModelSpec] = {
     "live": ModelSpec(
         file="live.onnx",
-        sha256="7296c1ca7a6c5650097a32a2252340e4e83ed4e4ef9a18b0034c1f4cbf85e8ba",
+        sha256="03ce26db1f5bfc0d20271870e6414ac6f0530ed6a35af64518306b146b4ff60c",
         size=10009449,
         purpose="makes the person look as if they were in the scene; the default",
         licence="MIT, Apache-2.0",
