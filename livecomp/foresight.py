@@ -218,7 +218,10 @@ class Foresight:
 
 
 def make_foresight(source: Source, background: str | Path, config: Config) -> Foresight:
-    """The foresight for a file, with mattes that are good enough to predict a correction from a small picture.
+    """The foresight for a file.
+
+    Its mattes are made as those of the pipeline, of smaller pictures. Cheaper ones, neither cleared nor refined, save 3 %
+    of the time of a file of 1080 lines, but predictions follow their flicker.
 
     Args:
         source: The file, a reader of its own, not open.
@@ -228,11 +231,8 @@ def make_foresight(source: Source, background: str | Path, config: Config) -> Fo
     Raises:
         ConfigError: As `Config.build` does.
     """
-    segment = config.segment
-    model = "general" if segment.model == "both" else segment.model
-    plain = segment.model_copy(update={"model": model, "refine": False, "clear": False})
-    stages = config.model_copy(update={"segment": plain}).build(background)
-    return Foresight(source, stages, LookAheadSmoother(reach_s=config.smooth.look_ahead_s))
+    smoother = LookAheadSmoother(reach_s=config.smooth.look_ahead_s)
+    return Foresight(source, config.build(background), smoother)
 
 
 def small_frame(frame: Frame, lines: int = _LINES) -> Frame:
