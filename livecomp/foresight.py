@@ -220,8 +220,8 @@ class Foresight:
 def make_foresight(source: Source, background: str | Path, config: Config) -> Foresight:
     """The foresight for a file.
 
-    Its mattes are made as those of the pipeline, of smaller pictures. Cheaper ones, neither cleared nor refined, save 3 %
-    of the time of a file of 1080 lines, but predictions follow their flicker.
+    Its mattes are made as those of the pipeline, of smaller pictures. Cheaper ones, neither cleared nor refined, save
+    3 % of the time of a file of 1080 lines, but predictions follow their flicker.
 
     Args:
         source: The file, a reader of its own, not open.

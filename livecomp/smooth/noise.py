@@ -25,9 +25,10 @@ _CALM, _LIVELY = 1.2, 2.0
 hair that move are told from noise though they differ by no more."""
 _LEAST_NOISE, _MOST_NOISE, _LOUDEST = 2.0, 4.0, 6.0
 """Levels. Coded pictures stand still in most places and jump in some, by about as much as the first says: of that a
-robust measure sees nothing. With 3 the temporal loss of people who move falls by another 2 to 5 %, but weak folds that move
-slowly under a noise of 1 are then farther from a picture without noise than they are without a filter. No single value may change by more than suits the second, so that none is far from the
-camera's; with more noise than the third says, nobody is seen well."""
+robust measure sees nothing. With 3 the temporal loss of people who move falls by another 2 to 5 %, but weak folds that
+move slowly under a noise of 1 are then farther from a picture without noise than they are without a filter. No single
+value may change by more than suits the second, so that none is far from the camera's; with more noise than the third
+says, nobody is seen well."""
 _RISE_S, _FALL_S = 3.0, 0.5
 """Time constants of the noise: what moves looks like noise for a while, what rests is none."""
 _LOWER_MEAN = 0.32465 * math.sqrt(2)
