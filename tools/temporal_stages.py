@@ -82,9 +82,11 @@ def judge(recordings: Sequence[Recording], *, with_motion: bool = True) -> list[
                     played = player.next()
                     pictures.update(played.pictures)
                     watched[stage].corrections.append(played.correction)
-                    watched[stage].smooth_ms = player.smooth_ms
                 for stage, picture in pictures.items():
                     watched[stage].add(recording, index, picture, flow)
+        for watched, by_stage in zip(watches, players, strict=True):
+            for stage, player in by_stage.items():
+                watched[stage].smooth_ms = player.smooth_ms
     return [
         {stage: watch.judged(recording) for stage, watch in watched.items()}
         for recording, watched in zip(recordings, watches, strict=True)
