@@ -69,14 +69,14 @@ def record_clip(clip: str | Path, backgrounds: Sequence[str], *, frames: int, li
             opened.callback(part.close)
             part.open()
         seen: list[Frame] = []
-        cuts = [(CutDetector(), CutDetector()) for _ in scenes]
+        cuts, scene_cuts = CutDetector(), [CutDetector() for _ in scenes]
         starts: list[list[bool]] = [[] for _ in scenes]
         while len(seen) < frames and (frame := source.read()) is not None:
             small = _small(segmenter.segment(frame), lines)
             seen.append(small)
-            for scene, (person_cuts, scene_cuts), found in zip(scenes, cuts, starts, strict=True):
-                is_cut = person_cuts.is_cut(frame.rgb)
-                found.append(is_cut | (scene.is_moving and scene_cuts.is_cut(scene.render(small))))
+            is_cut = cuts.is_cut(frame.rgb)
+            for scene, detector, found in zip(scenes, scene_cuts, starts, strict=True):
+                found.append(is_cut | (scene.is_moving and detector.is_cut(scene.render(small))))
     return [
         Recording(Path(clip).stem, Path(spec).stem, seen, found, (), partial(play_clip, clip, spec, lines=lines))
         for spec, found in zip(backgrounds, starts, strict=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ from livecomp.composite.fused import FusedCompositor
 from livecomp.errors import InputError
 from livecomp.frame import Frame, freeze
 from livecomp.media.image import write_image
+from tests.livecomp.clips import write_clip
 from tools import temporal
 from tools.temporal_clips import SCRIPTS, Portrait, demo_portrait, play
 from tools.temporal_metrics import flicker, flows, mean_lab, step_response, temporal_loss
 from tools.temporal_play import Take, play_takes
-from tools.temporal_record import record_takes
+from tools.temporal_record import record_clip, record_takes
 from tools.temporal_stages import STAGES, judge
 
 SHAPE = (90, 120)
@@ -179,3 +181,14 @@ def test_a_cut_is_no_temporal_loss() -> None:
     starts[12] = True  # where the lamp goes on
     (cut,) = judge([replace(recording, starts=starts)])
     assert (cut["input"].tl_input or 0) < 0.9 * (jumping["input"].tl_input or 0)
+
+
+def test_cuts_of_the_clip_and_of_the_scene_are_marked(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    scenes = [rng.integers(0, 256, (6, 8, 3), np.uint8).repeat(20, 0).repeat(20, 1) for _ in range(2)]
+    clip = write_clip(tmp_path / "cut.mp4", [scenes[index >= 3] for index in range(6)], time_base=Fraction(1, 30))
+    itself, plain = record_clip(clip, [str(clip), "#c8b48c"], frames=6, lines=90)
+    over_cut, steady = record_clip("demo", [str(clip), "#c8b48c"], frames=6, lines=90)
+    marked = [False, False, False, True, False, False]
+    assert [list(one.starts) for one in (itself, plain, over_cut)] == [marked] * 3
+    assert not any(steady.starts)
