@@ -32,8 +32,17 @@ _WARM_UP_FRAMES = 6
 """How often a picture is shown to models that remember earlier ones."""
 
 
-def composites(portraits: Path, scenes: Path, every: int) -> Iterator[tuple[U8Array, F32Array]]:
-    """Pairs of a composite, (H, W, 3) uint8 RGB, and its exact alpha, (H, W) float32 0..1."""
+def composites(
+    portraits: Path, scenes: Path, every: int, quality: int | None = None
+) -> Iterator[tuple[U8Array, F32Array]]:
+    """Pairs of a composite, (H, W, 3) uint8 RGB, and its exact alpha, (H, W) float32 0..1.
+
+    Args:
+        portraits: Folder with NAME.jpg and NAME.png.
+        scenes: Folder with .jpg.
+        every: Use every n-th portrait.
+        quality: Of the JPEG in which a camera would have sent the composite, 1..100; None for no loss.
+    """
     backgrounds = sorted(scenes.glob("*.jpg"))
     for index, path in enumerate(sorted(portraits.glob("*.jpg"))[::every]):
         person, matte = cv2.imread(str(path)), cv2.imread(str(path.with_suffix(".png")), cv2.IMREAD_GRAYSCALE)
@@ -48,7 +57,11 @@ def composites(portraits: Path, scenes: Path, every: int) -> Iterator[tuple[U8Ar
         left = (scene.shape[1] - size[0]) // 2
         scene = scene[: size[1], left : left + size[0]]
         mixed = scene + (person.astype(np.float32) - scene) * alpha[..., None]
-        yield freeze(np.ascontiguousarray(mixed.round().astype(np.uint8)[..., ::-1])), alpha
+        bgr = mixed.round().astype(np.uint8)
+        if quality is not None:
+            sent = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+            bgr = np.asarray(cv2.imdecode(sent, cv2.IMREAD_COLOR), np.uint8)
+        yield freeze(np.ascontiguousarray(bgr[..., ::-1])), alpha
 
 
 def gradient(alpha: F32Array) -> F32Array:
@@ -76,9 +89,10 @@ def main() -> None:
     parser.add_argument("--scenes", type=Path, required=True, help="folder with background pictures, .jpg")
     parser.add_argument("--models", nargs="+", default=["general", "landscape", "both"], choices=list(MATTE_MODELS))
     parser.add_argument("--every", type=int, default=4, help="use every n-th portrait")
+    parser.add_argument("--jpeg", type=int, metavar="QUALITY", help="compress the composites, as a camera does (1-100)")
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    pairs = list(composites(options.portraits, options.scenes, options.every))
+    pairs = list(composites(options.portraits, options.scenes, options.every, options.jpeg))
     print(f"{len(pairs)} composites at {_LINES} lines, one thread\n")
     print("| model | upsampling | SAD | gradient | band | IoU mean | IoU worst | CPU ms |")
     print("|---|---|---|---|---|---|---|---|")

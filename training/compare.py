@@ -44,7 +44,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "live without PFE": {"live": {"pfe": False}},
     "live without ImageNet": {"live": {"pretrained": False}},
     "live without parameter targets": {"loss": {"targets": 0.0, "moments": 0.0}},
-    "phnet_10m": {"model": "phnet_10m", "optimizer": {"lr": 6e-4, "batch": 32}},
+    "phnet_10m": {"model": "phnet_10m", "optimizer": {"lr": 2e-3, "batch": 32}},
 }
 """Name of each network, and what differs from the configuration."""
 

@@ -17,8 +17,14 @@ from livecomp.segment.shrink import shrink
 __all__ = ["CELL", "EPS", "LEVELS", "RADIUS", "SIDE", "GuidedRefiner"]
 
 CELL = 8
-SIDE, RADIUS, EPS, LEVELS = 320, 3, 1e-4, (0.1, 0.9)
-"""Defaults of the refiner."""
+SIDE, RADIUS, EPS, LEVELS = 320, 3, 2e-3, (0.1, 0.9)
+"""Defaults of the refiner.
+
+A camera's picture has been compressed, and its colours come in blocks some levels apart. With an `EPS` of 1e-4, which
+on composites is better by 2 % of SAD, by 1 % on compressed ones, the filter took those for edges: hair before a wall
+of nearly its colour had an outline of blocks that moved with every frame, and the warping error of that video was 1.13
+times its own instead of 1.09.
+"""
 
 
 class GuidedRefiner:

@@ -6,7 +6,7 @@ import pytest
 
 from livecomp.frame import freeze
 from livecomp.segment.kernels import FULL, MIXED, classify_cells, fit_coefficients
-from livecomp.segment.refine import GuidedRefiner
+from livecomp.segment.refine import EPS, GuidedRefiner
 from livecomp.segment.segmenter import upsample
 
 
@@ -73,6 +73,18 @@ def reference(rgb: np.ndarray, matte: np.ndarray, side: int, radius: int, eps: f
     return np.clip((q - 0.1) / 0.8, 0, 1) * 255
 
 
+def test_compression_does_not_show_in_the_edge() -> None:
+    """Hair before a wall of nearly its colour, and the same as a camera sends it: the blocks of JPEG are no edges."""
+    _, true, matte = disc((960, 540), blur=2.5)
+    grain = cv2.GaussianBlur(np.random.default_rng(3).normal(0, 20, (540, 960, 3)), (0, 0), 3).astype(np.float32)
+    hair, wall = np.array([132, 126, 122], np.float32), np.array([146, 143, 141], np.float32)
+    rgb = np.clip(wall + true[..., None] * (hair - wall) + grain, 0, 255).astype(np.uint8)
+    sent = cv2.imdecode(cv2.imencode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, 50])[1], cv2.IMREAD_COLOR)
+    alphas = [GuidedRefiner().refine(matte, freeze(np.asarray(one, np.uint8))).astype(int) for one in (rgb, sent)]
+    undecided = (alphas[0] > 0) & (alphas[0] < 255)
+    assert float(np.abs(alphas[0] - alphas[1])[undecided].mean()) < 5
+
+
 @pytest.mark.parametrize("shift", [0.0, 0.25, 0.5])
 def test_it_agrees_with_the_filter_over_the_whole_picture(shift: float) -> None:
     """The edge in the middle, at the right border, and in all four corners."""
@@ -81,7 +93,7 @@ def test_it_agrees_with_the_filter_over_the_whole_picture(shift: float) -> None:
     rgb = freeze(np.roll(rgb, (down, int(640 * shift)), axis=(0, 1)))
     matte = np.roll(matte, (128 if down else 0, int(256 * shift)), axis=(0, 1))
     found = GuidedRefiner().refine(matte, rgb).astype(np.float64)
-    difference = np.abs(found - reference(rgb, matte, 320, 3, 1e-4))
+    difference = np.abs(found - reference(rgb, matte, 320, 3, EPS))
     assert float(difference.mean()) < 0.2
     assert float(np.quantile(difference, 0.999)) < 2  # half a level of rounding, and the guide's two ways of shrinking
 
@@ -89,7 +101,7 @@ def test_it_agrees_with_the_filter_over_the_whole_picture(shift: float) -> None:
 def test_cells_meet_without_a_seam() -> None:
     rgb, _, matte = disc((640, 360))
     found = GuidedRefiner().refine(matte, rgb).astype(np.float64)
-    whole = reference(rgb, matte, 320, 3, 1e-4)
+    whole = reference(rgb, matte, 320, 3, EPS)
     border = np.zeros(found.shape, bool)
     border[::16] = border[:, ::16] = border[15::16] = border[:, 15::16] = True
     assert float(np.abs(found - whole)[border].max()) < 4
@@ -124,7 +136,7 @@ def test_a_guide_without_contrast_gives_a_smoothed_matte_not_nan() -> None:
         np.zeros((5, 4, 3), np.uint8),
         np.ones((5, 4), np.float32),
         3,
-        np.float32(1e-4),
+        np.float32(EPS),
         np.float32(0.1),
         np.float32(0.9),
     )
