@@ -179,11 +179,38 @@ def test_it_knows_seconds_and_not_frames(frame_ms: list[int]) -> None:
 
 def test_a_change_below_the_gate_takes_its_time_at_any_rate() -> None:
     for frame_ms in (10, 40):
-        smoother = SteadySmoother(rest_s=1.2)
+        smoother = SteadySmoother(rest_s=1.2, drift_s=1.2)
         smoother.update(level(1.0), 0, person())
         for now_ms in range(frame_ms, 1201, frame_ms):
             value = read(smoother.update(level(1.02), now_ms * 1_000_000, person()))
         assert (value - 1) / 0.02 == pytest.approx(1 - 3 * math.exp(-2), abs=0.03)  # two low-passes of 0.6 s
+
+
+@pytest.mark.parametrize("frame_ms", [10, 40, 133])
+def test_light_that_drifts_is_followed_with_little_delay_and_noise_still_is_not(frame_ms: int) -> None:
+    """Predictions rise by 0.06 a second for four seconds, in steps far below the gate, with noise."""
+    rng = np.random.default_rng(5)
+
+    def late_s(drift_s: float) -> float:
+        smoother = SteadySmoother(drift_s=drift_s)
+        delays = []
+        for now_ms in range(0, 6001, frame_ms):
+            light = 1.0 + 0.06 * max(0.0, now_ms / 1000 - 2)
+            noisy_light = level(light + float(rng.normal(0, 0.004)))
+            value = read(smoother.update(noisy_light, now_ms * 1_000_000, person()))
+            if now_ms > 3500:
+                delays.append((light - value) / 0.06)
+        return float(np.mean(delays))
+
+    assert late_s(drift_s=0.5) < 0.62 * late_s(drift_s=1.7)
+    assert late_s(drift_s=0.5) < 0.65
+
+
+def test_noise_is_no_drift() -> None:
+    rng = np.random.default_rng(6)
+    inputs = noisy(rng, 1.2, 300)
+    quick, slow = run(SteadySmoother(drift_s=0.5), inputs), run(SteadySmoother(drift_s=1.7), inputs)
+    assert float(np.std(quick[60:])) < 1.1 * float(np.std(slow[60:]))
 
 
 def test_with_nobody_there_it_holds_then_fades_to_neutral_and_whoever_comes_is_followed_at_once() -> None:
