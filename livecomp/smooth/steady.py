@@ -30,6 +30,8 @@ _OUT_OF_NOISE = 4.0
 hundred is; where a lamp is switched on, it is 7 to 60 of them."""
 _DRIFTING = (0.45, 0.9)
 """One-sidedness of predictions from which on light may be drifting, and from which on it surely is, see `_Lean`."""
+_MOST_OF_MEAN = 0.4
+"""Share of the newest prediction in that mean, at most: of one or two nobody can say whether they are noise."""
 
 
 class SteadySmoother:
@@ -231,6 +233,7 @@ class SteadySmoother:
     def _absent(self, correction: Correction, now_s: float, gap_s: float) -> Correction:
         """Nobody is there: hold, then fade to neutral."""
         self._suspects = []
+        self._lean.reset(now_s)
         if self._gone_since_s is None:
             self._gone_since_s = now_s
         if now_s - self._gone_since_s > self._hold_s:
@@ -275,7 +278,7 @@ class _Lean:
             weights: (P,) of `vector.measure`.
             now_s: Its time in seconds.
         """
-        share = -math.expm1((self._last_s - now_s) / self._memory_s)
+        share = min(_MOST_OF_MEAN, -math.expm1((self._last_s - now_s) / self._memory_s))
         past = np.zeros_like(offset) if self._mean is None else self._mean
         self._mean, self._last_s = past + np.float32(share) * (offset - past), now_s
         self._square += share * (float((offset * weights) @ offset) - self._square)

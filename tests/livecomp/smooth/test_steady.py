@@ -206,7 +206,7 @@ def test_light_that_drifts_is_followed_with_little_delay_and_noise_still_is_not(
     assert late_s(drift_s=0.5) < 0.65
 
 
-@pytest.mark.parametrize("every", [1, 4, 12])
+@pytest.mark.parametrize("every", [1, 4, 12, 27])
 def test_noise_is_no_drift_however_rare_predictions_are(every: int) -> None:
     ratios = []
     for seed in range(8):
@@ -226,6 +226,15 @@ def test_with_nobody_there_it_holds_then_fades_to_neutral_and_whoever_comes_is_f
     assert all(b <= a + 1e-6 for a, b in itertools.pairwise(gone))
     back = run(smoother, [level(1.4) for _ in range(15)], start=270)
     assert back[8] > 1.4 - 0.1 * 0.4
+
+
+def test_whoever_comes_back_after_a_minute_is_followed_though_predictions_hardly_change() -> None:
+    smoother, nobody = SteadySmoother(), np.zeros((HEIGHT, WIDTH), np.uint8)
+    run(smoother, [level(1.01) for _ in range(30)])
+    for index in range(2, 62):
+        smoother.update(level(1.01), index * 900_000_000, nobody)
+    back = run(smoother, [level(1.01) for _ in range(30)], start=1660)
+    assert back[-1] == pytest.approx(1.01, abs=2e-3)
 
 
 def test_a_repeated_prediction_is_no_proof_and_drags_slowly() -> None:
