@@ -91,6 +91,8 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=4, help="use every n-th portrait")
     parser.add_argument("--jpeg", type=int, metavar="QUALITY", help="compress the composites, as a camera does (1-100)")
     options = parser.parse_args()
+    if options.jpeg is not None and not 1 <= options.jpeg <= 100:
+        parser.error(f"--jpeg: expected 1 to 100, received {options.jpeg}")
     cv2.setNumThreads(1)
     pairs = list(composites(options.portraits, options.scenes, options.every, options.jpeg))
     print(f"{len(pairs)} composites at {_LINES} lines, one thread\n")
