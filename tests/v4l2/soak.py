@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -231,6 +232,8 @@ def main() -> None:
             parser.error(f"{file}: no such file")
     if reason := shim.why_not():
         sys.exit(reason)
+    # so that whoever ends this ends the call too, and its folder goes
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     shared_memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=shared_memory if shared_memory.is_dir() else None) as folder:
         report = soak(arguments, Path(folder))

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
-from tests.v4l2 import soak
+from tests.v4l2 import shim, soak
+
+
+def processes_with(text: str) -> list[int]:
+    """Those whose command line has it."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if text in file.read_bytes().decode(errors="replace"):
+                found.append(int(file.parent.name))
+        except OSError:
+            continue  # it has ended meanwhile
+    return found
 
 
 @pytest.mark.parametrize("missing", ["clip", "background"])
@@ -26,3 +43,25 @@ def test_a_missing_file_is_named_at_once(
     assert ended.value.code == 2
     assert f"{missing}.bin: no such file" in capsys.readouterr().err
     assert not output.exists()
+
+
+@pytest.mark.v4l2
+@pytest.mark.skipif(bool(shim.why_not()), reason=shim.why_not())
+def test_whoever_ends_it_ends_the_call_too(tmp_path: Path) -> None:
+    picture = np.full((180, 320, 3), 128, np.uint8)
+    clip, background = tmp_path / "clip.png", tmp_path / "scene.png"
+    for path in (clip, background):
+        cv2.imwrite(str(path), picture)
+    command = [sys.executable, "-m", "tests.v4l2.soak", str(clip), "-b", str(background), "-o", str(tmp_path / "o")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            until = time.monotonic() + 60
+            while not (calls := set(processes_with(str(background))) - {process.pid}):
+                assert process.poll() is None, process.communicate()[0]
+                assert time.monotonic() < until
+                time.sleep(0.05)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 128 + signal.SIGTERM
+        finally:
+            process.kill()
+    assert not calls & set(processes_with(str(background)))
