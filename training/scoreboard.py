@@ -37,6 +37,12 @@ MAX_ANGLE = 25.0
 SHIFT_RATIO = (0.6, 1.4)
 """Predicted length over true length that counts as agreement."""
 
+SHIFT_LENGTHS = (("3 to 6", 6.0), ("6 to 10", 10.0), ("10 to 15", 15.0), ("15 to 25", 25.0), ("over 25", np.inf))
+"""Groups by the length of the true shift, each up to this one."""
+
+SCENE_SPREADS = (("plain", 5.0), ("some detail", 13.0), ("rich", np.inf))
+"""Groups by the standard deviation of L* in the scene, each up to this one: a wall of one colour shows no light."""
+
 
 @dataclass(frozen=True)
 class Shift:
@@ -45,10 +51,12 @@ class Shift:
     Args:
         predicted: (a*, b*) of the prediction minus the composite.
         true: (a*, b*) of the truth minus the composite.
+        scene_spread: Standard deviation of L* outside the person, 0..50.
     """
 
     predicted: tuple[float, float]
     true: tuple[float, float]
+    scene_spread: float = 0.0
 
     @property
     def angle(self) -> float:
@@ -60,7 +68,12 @@ class Shift:
     @property
     def ratio(self) -> float:
         """Length of the predicted over that of the true."""
-        return float(np.linalg.norm(self.predicted) / max(float(np.linalg.norm(self.true)), 1e-9))
+        return float(np.linalg.norm(self.predicted) / max(self.length, 1e-9))
+
+    @property
+    def length(self) -> float:
+        """Of the true one."""
+        return float(np.linalg.norm(self.true))
 
 
 @dataclass
@@ -77,6 +90,8 @@ class Table:
         by_ratio: Summary for each bin of foreground share.
         by_skin: Summary for each skin-tone group.
         shift: Agreement of the chroma shift, on `scene_cast` and `scene_planck` only.
+        shift_by_length: The same for each group of `SHIFT_LENGTHS`.
+        shift_by_scene: The same for each group of `SCENE_SPREADS`.
         ms: Mean time of a prediction in milliseconds, this machine, for orientation only.
         fit_psnr: Mean PSNR of the person between a fitted picture and the network's own, dB; NaN for others.
     """
@@ -90,6 +105,8 @@ class Table:
     by_ratio: dict[str, Summary]
     by_skin: dict[str, Summary]
     shift: Summary = field(default_factory=dict)
+    shift_by_length: dict[str, Summary] = field(default_factory=dict)
+    shift_by_scene: dict[str, Summary] = field(default_factory=dict)
     ms: float = float("nan")
     fit_psnr: float = float("nan")
 
@@ -102,6 +119,12 @@ def chroma_shift(composite: F32Array, other: F32Array, mask: F32Array) -> tuple[
     return float(change[0]), float(change[1])
 
 
+def _lightness_spread(composite: F32Array, mask: F32Array) -> float:
+    """Standard deviation of L* outside the mask, 0 where nothing is outside."""
+    outside = cv2.cvtColor(composite, cv2.COLOR_RGB2LAB)[mask <= 0.5, 0]
+    return float(outside.std()) if outside.size else 0.0
+
+
 def shift_summary(shifts: Sequence[Shift]) -> Summary:
     """How often the predicted shift of chroma agrees with the true one, over shifts of at least `MIN_SHIFT`.
 
@@ -109,7 +132,7 @@ def shift_summary(shifts: Sequence[Shift]) -> Summary:
         ``count`` of shifts compared, ``agree`` share within angle and length, ``angle_ok`` and ``ratio_ok`` shares,
         ``angle_median`` degrees and ``ratio_median``; NaN without shifts.
     """
-    kept = [s for s in shifts if np.hypot(*s.true) >= MIN_SHIFT]
+    kept = [s for s in shifts if s.length >= MIN_SHIFT]
     angles, ratios = np.array([s.angle for s in kept]), np.array([s.ratio for s in kept])
     if not kept:
         return {"count": 0.0}
@@ -121,6 +144,16 @@ def shift_summary(shifts: Sequence[Shift]) -> Summary:
         "ratio_ok": float(ratio_ok.mean()),
         "angle_median": float(np.median(angles)),
         "ratio_median": float(np.median(ratios)),
+    }
+
+
+def _shift_groups(
+    shifts: Sequence[Shift], values: Sequence[float], groups: Sequence[tuple[str, float]]
+) -> dict[str, Summary]:
+    """`shift_summary` of each group, by a value of each shift and the least upper bound above it."""
+    names = [next(name for name, most in groups if value <= most) for value in values]
+    return {
+        group: shift_summary([s for s, name in zip(shifts, names, strict=True) if name == group]) for group, _ in groups
     }
 
 
@@ -153,7 +186,8 @@ class Collected:
             self.fit_psnr.append(predictor.last_fit.psnr)
         if shift:
             true = chroma_shift(pair.composite, pair.truth, pair.mask)
-            self.shifts.append(Shift(chroma_shift(pair.composite, prediction, pair.mask), true))
+            predicted = chroma_shift(pair.composite, prediction, pair.mask)
+            self.shifts.append(Shift(predicted, true, _lightness_spread(pair.composite, pair.mask)))
 
 
 def tabulate(benchmark: str, mask: str, collected: Mapping[str, Collected]) -> list[Table]:
@@ -176,6 +210,8 @@ def tabulate(benchmark: str, mask: str, collected: Mapping[str, Collected]) -> l
                 by_ratio=by_group(scores, ratios, [b[0] for b in RATIO_BINS]),
                 by_skin=by_group(scores, found.groups, [*(g[0] for g in SKIN_GROUPS), UNKNOWN]),
                 shift=shift_summary(found.shifts) if found.shifts else {},
+                shift_by_length=_shift_groups(found.shifts, [s.length for s in found.shifts], SHIFT_LENGTHS),
+                shift_by_scene=_shift_groups(found.shifts, [s.scene_spread for s in found.shifts], SCENE_SPREADS),
                 ms=1000 * found.seconds / len(found.scores),
                 fit_psnr=float(np.mean(found.fit_psnr)) if found.fit_psnr else float("nan"),
             )
@@ -216,6 +252,17 @@ def _group_rows(tables: Sequence[Table], attribute: str) -> tuple[list[str], lis
         cells = [f"{groups[n]['fmse']:.0f} / {groups[n]['fmse_median']:.0f}" for n in names]
         rows.append([t.predictor, *cells])
     return ["", *(f"{n} ({c})" for n, c in zip(names, counts, strict=True))], rows
+
+
+def _agreement_rows(tables: Sequence[Table], attribute: str) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of agreement / median length for each group that occurs."""
+    first: dict[str, Summary] = getattr(tables[0], attribute)
+    names = [name for name, summary in first.items() if summary["count"]]
+    rows = []
+    for t in tables:
+        groups: dict[str, Summary] = getattr(t, attribute)
+        rows.append([t.predictor, *(f"{groups[n]['agree']:.0%}, {groups[n]['ratio_median']:.2f}x" for n in names)])
+    return ["", *(f"{n} ({first[n]['count']:.0f})" for n in names)], rows
 
 
 def markdown(tables: Sequence[Table], size: int, seed: int) -> str:
@@ -263,5 +310,9 @@ def markdown(tables: Sequence[Table], size: int, seed: int) -> str:
                         for t in shifted
                     ],
                 ),
+                "The same by the length of the true shift, and by the spread of lightness in the scene:",
+                "",
+                *_grid(*_agreement_rows(shifted, "shift_by_length")),
+                *_grid(*_agreement_rows(shifted, "shift_by_scene")),
             ]  # fmt: skip
     return "\n".join(lines)

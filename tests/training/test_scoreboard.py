@@ -28,6 +28,15 @@ class Half:
         return (pair.composite + pair.truth) / 2
 
 
+class Truth:
+    """Knows it."""
+
+    name = "truth"
+
+    def predict(self, pair: BenchmarkPair) -> np.ndarray:
+        return pair.truth
+
+
 def tables() -> list[board.Table]:
     collected = {"composite": board.Collected(), "half": board.Collected()}
     for made in (pair("light", 10), pair("dark", 20), pair("dark", 40)):
@@ -83,3 +92,24 @@ def test_shift_by_hand() -> None:
     assert summary["ratio_ok"] == pytest.approx(2 / 3)
     assert summary["ratio_median"] == pytest.approx(0.8)
     assert board.shift_summary([tiny]) == {"count": 0.0}
+
+
+def test_agreement_is_told_by_the_length_of_the_shift_and_by_what_the_scene_shows() -> None:
+    """A long shift before a rich scene is met, a short one before a plain wall is missed."""
+    noise = np.random.default_rng(0).random((16, 16, 1), np.float32)
+    collected = board.Collected()
+    mask = np.zeros((16, 16), np.float32)
+    mask[4:12, 4:12] = 1
+    for scene, gain, met in ((np.tile(noise, 3), 2.0, True), (np.full((16, 16, 3), 0.5, np.float32), 1.1, False)):
+        composite = scene * (1 - mask[..., None]) + 0.4 * mask[..., None]
+        truth = composite * (1 + mask[..., None] * np.float32([gain - 1, 0, 0]))
+        made = BenchmarkPair("x", composite, truth, mask, "light")
+        collected.add(Truth() if met else Baseline("composite"), made, shift=True)
+    (table,) = board.tabulate("scene_cast", "plain", {"it": collected})
+    assert {n: s.get("agree") for n, s in table.shift_by_scene.items()} == {"plain": 0, "some detail": None, "rich": 1}
+    lengths = [(n, s["agree"]) for n, s in table.shift_by_length.items() if s["count"]]
+    assert lengths == [("3 to 6", 0), ("over 25", 1)]
+    text = board.markdown([table], 16, 7)
+    assert "|  | 3 to 6 (1) | over 25 (1) |" in text
+    assert "|  | plain (1) | rich (1) |" in text
+    assert "| it | 0%, 0.00x | 100%, 1.00x |" in text
