@@ -1,14 +1,19 @@
-"""Counts multiply-adds by running a network once: ``python -m training.models.count phnet_10m --size 256``."""
+"""Counts multiply-adds by running a network once: ``python -m training.models.count phnet_10m --size 256``.
+
+``--onnx FILE`` also writes it, untrained, so that ``python -m tools.compare_backends FILE`` can time it.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from engine.export import export_onnx
 from training.models.phnet import PHNET_CONFIGS, build_phnet, parameter_count
 
 __all__ = ["count_macs"]
@@ -47,20 +52,37 @@ def count_macs(model: nn.Module, *inputs: Tensor) -> int:
     return total
 
 
+TOLERANCE = 1e-2
+"""Largest relative difference of the file from the network: deep statistics of noise, in another order of sums."""
+
+
 def main(argv: list[str] | None = None) -> None:
-    """Write parameters and multiply-adds of a PHNet to the terminal."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Write parameters and multiply-adds of a PHNet to the terminal, and the network to a file if asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=sorted(PHNET_CONFIGS))
     parser.add_argument("--size", type=int, default=256, help="side of the square input, pixels")
+    parser.add_argument("--onnx", type=Path, metavar="FILE", help="write the network, untrained, as ONNX")
     options = parser.parse_args(argv)
-    model = build_phnet(options.name)
-    macs = count_macs(
-        model, torch.zeros(1, 3, options.size, options.size), torch.zeros(1, 1, options.size, options.size)
-    )
+    size = options.size
+    model = build_phnet(options.name).eval()
+    composite, mask = torch.rand(1, 3, size, size), torch.zeros(1, 1, size, size)
+    mask[..., size // 4 :, size // 4 : -size // 4] = 1
+    macs = count_macs(model, composite, mask)
     sys.stdout.write(
         f"{options.name}: {parameter_count(model) / 1e6:.2f} M parameters, "
-        f"{macs / 1e9:.1f} G multiply-adds at {options.size} x {options.size}\n"
+        f"{macs / 1e9:.1f} G multiply-adds at {size} x {size}\n"
     )
+    if options.onnx is not None:
+        export_onnx(
+            model,
+            options.onnx,
+            inputs={"composite": composite, "mask": mask},
+            outputs=["harmonized"],
+            model=options.name,
+            version="untrained",
+            meaning={"composite": "(1, 3, S, S), RGB 0..1", "mask": "(1, 1, S, S), 1 = person"},
+            tolerance=TOLERANCE,
+        )
 
 
 if __name__ == "__main__":

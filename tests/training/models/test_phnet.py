@@ -123,11 +123,16 @@ def test_macs_of_simple_layers_by_hand() -> None:
     assert model.training, "the network is left as it was"
 
 
-def test_count_command_states_parameters_and_macs(capsys: pytest.CaptureFixture[str]) -> None:
-    count_main(["phnet_10m", "--size", "64"])
+def test_count_command_states_parameters_and_macs_and_writes_the_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "phnet.onnx"
+    count_main(["phnet_10m", "--size", "64", "--onnx", str(path)])
     out = capsys.readouterr().out
     assert "10.00 M parameters" in out
     assert "0.8 G multiply-adds at 64 x 64" in out
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    assert {i.name: i.shape for i in session.get_inputs()} == {"composite": [1, 3, 64, 64], "mask": [1, 1, 64, 64]}
 
 
 def test_export_runs_elsewhere(tmp_path: Path) -> None:
