@@ -52,7 +52,8 @@ SHOWN = ("jitter", "person_cast", "scene_cast", "other_scene_cast", "same")
 """The validation sets of the table, see `training.validation`."""
 
 _SIZE = 64
-_SHARPNESS = 1.45  # at that size
+_CROPS = {"size": _SIZE, "sharpness": 1.45, "crops": 4, "far_crops": 2, "scene_crops": 8}
+_OPTIMIZER = {"lr": 1.8e-3, "decay": 0.5, "batch": 128}
 _TIMED_RUNS = 30
 
 
@@ -66,8 +67,8 @@ def variant(base: TrainConfig, name: str, samples: int) -> TrainConfig:
     """
     values = base.model_dump(mode="json")
     values["stages"] = [{"name": name, "samples": samples}]
-    values["optimizer"] |= {"lr": 1.8e-3, "decay": 0.5}
-    values["data"] |= {"size": _SIZE, "sharpness": _SHARPNESS}
+    values["optimizer"] |= _OPTIMIZER
+    values["data"] |= _CROPS
     for key, change in VARIANTS[name].items():
         values[key] = values[key] | change if isinstance(change, Mapping) else change
     if values["model"] != "live":

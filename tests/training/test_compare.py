@@ -15,7 +15,9 @@ from training.config import load_config
 def test_every_variant_is_a_configuration(name: str) -> None:
     base = load_config("live_supervised")
     config = variant(base, name, 1000)
-    assert config.data == base.data.model_copy(update={"size": 64, "sharpness": 1.45})
+    crops = {"size": 64, "sharpness": 1.45, "crops": 4, "far_crops": 2, "scene_crops": 8}
+    assert config.data == base.data.model_copy(update=crops)
+    assert config.optimizer.batch == (32 if name == "phnet_10m" else 128)
     assert [stage.samples for stage in config.stages] == [1000]
 
 
@@ -33,21 +35,20 @@ def test_variants_differ_in_what_their_name_says() -> None:
 def test_two_networks_are_trained_and_compared(data_folder: Path, tmp_path: Path) -> None:
     settings = tmp_path / "tiny.toml"
     settings.write_text(
-        'model = "live"\n[data]\nsize = 64\ncrops = 1\nfar_crops = 0\nscene_crops = 1\nscenes = ["backgrounds/rooms"]\n'
-        "[data.tasks]\njitter = { share = 1.0 }\n[optimizer]\nbatch = 4\nwarmup = 2\n"
-        '[[stages]]\nname = "s"\nsamples = 8\n'
+        'model = "live"\n[data]\nscenes = ["backgrounds/rooms"]\n'
+        '[data.tasks]\njitter = { share = 1.0 }\n[[stages]]\nname = "s"\nsamples = 8\n'
     )
     out = tmp_path / "runs"
     only = ["live", "live without PFE"]
-    common = ["--data", str(data_folder), "--out", str(out), "--samples", "8", "--config", str(settings)]
+    common = ["--data", str(data_folder), "--out", str(out), "--samples", "128", "--config", str(settings)]
     assert main([*common, "--cache", str(tmp_path / "cache"), "--only", *only]) == 0
     rows = json.loads((out / "compare.json").read_text())
     assert [row["name"] for row in rows] == only
-    assert all(row["samples"] == 8 and row["ms"] > 0 for row in rows)
+    assert all(row["samples"] == 128 and row["ms"] > 0 for row in rows)
     assert rows[1]["parameters"] < rows[0]["parameters"]
     table = (out / "compare.md").read_text()
     assert table == markdown(rows)
-    assert "| live without PFE | 8 |" in table
+    assert "| live without PFE | 128 |" in table
 
 
 def test_an_unknown_configuration_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
