@@ -40,7 +40,7 @@ SHIFT_RATIO = (0.6, 1.4)
 SHIFT_LENGTHS = (("3 to 6", 6.0), ("6 to 10", 10.0), ("10 to 15", 15.0), ("15 to 25", 25.0), ("over 25", np.inf))
 """Groups by the length of the true shift, each up to this one."""
 
-SCENE_SPREADS = (("plain", 5.0), ("some detail", 13.0), ("rich", np.inf))
+SCENE_SPREADS = (("even", 5.0), ("some detail", 13.0), ("rich", np.inf))
 """Groups by the standard deviation of L* in the scene, each up to this one: a wall of one colour shows no light."""
 
 
@@ -310,7 +310,8 @@ def markdown(tables: Sequence[Table], size: int, seed: int) -> str:
                         for t in shifted
                     ],
                 ),
-                "The same by the length of the true shift, and by the spread of lightness in the scene:",
+                "Agreement and median length by the length of the true shift, and by the standard deviation of L* in",
+                f"the scene ({', '.join(f'{name} up to {most:.0f}' for name, most in SCENE_SPREADS[:-1])}):",
                 "",
                 *_grid(*_agreement_rows(shifted, "shift_by_length")),
                 *_grid(*_agreement_rows(shifted, "shift_by_scene")),

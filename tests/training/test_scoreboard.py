@@ -95,7 +95,7 @@ def test_shift_by_hand() -> None:
 
 
 def test_agreement_is_told_by_the_length_of_the_shift_and_by_what_the_scene_shows() -> None:
-    """A long shift before a rich scene is met, a short one before a plain wall is missed."""
+    """A long shift before a rich scene is met, a short one before an even wall is missed."""
     noise = np.random.default_rng(0).random((16, 16, 1), np.float32)
     collected = board.Collected()
     mask = np.zeros((16, 16), np.float32)
@@ -106,10 +106,11 @@ def test_agreement_is_told_by_the_length_of_the_shift_and_by_what_the_scene_show
         made = BenchmarkPair("x", composite, truth, mask, "light")
         collected.add(Truth() if met else Baseline("composite"), made, shift=True)
     (table,) = board.tabulate("scene_cast", "plain", {"it": collected})
-    assert {n: s.get("agree") for n, s in table.shift_by_scene.items()} == {"plain": 0, "some detail": None, "rich": 1}
+    assert {n: s.get("agree") for n, s in table.shift_by_scene.items()} == {"even": 0, "some detail": None, "rich": 1}
     lengths = [(n, s["agree"]) for n, s in table.shift_by_length.items() if s["count"]]
     assert lengths == [("3 to 6", 0), ("over 25", 1)]
     text = board.markdown([table], 16, 7)
     assert "|  | 3 to 6 (1) | over 25 (1) |" in text
-    assert "|  | plain (1) | rich (1) |" in text
+    assert "L* in\nthe scene (even up to 5, some detail up to 13):\n" in text
+    assert "|  | even (1) | rich (1) |" in text
     assert "| it | 0%, 0.00x | 100%, 1.00x |" in text

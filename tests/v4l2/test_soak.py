@@ -16,7 +16,7 @@ from tests.v4l2 import shim, soak
 
 
 def processes_with(text: str) -> list[int]:
-    """Those whose command line has it."""
+    """Those whose command line, arguments between zeros, has it."""
     found = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -53,15 +53,17 @@ def test_whoever_ends_it_ends_the_call_too(tmp_path: Path) -> None:
     for path in (clip, background):
         cv2.imwrite(str(path), picture)
     command = [sys.executable, "-m", "tests.v4l2.soak", str(clip), "-b", str(background), "-o", str(tmp_path / "o")]
+    call = f"tests.v4l2.stamped\0run\0-b\0{background}"
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
             until = time.monotonic() + 60
-            while not (calls := set(processes_with(str(background))) - {process.pid}):
+            while not processes_with(call):
                 assert process.poll() is None, process.communicate()[0]
                 assert time.monotonic() < until
                 time.sleep(0.05)
+            time.sleep(0.2)  # it is known to whoever began it by then
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 128 + signal.SIGTERM
         finally:
             process.kill()
-    assert not calls & set(processes_with(str(background)))
+    assert not processes_with(call)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from engine.errors import EngineError
 from engine.export import export_onnx
 from training.models.phnet import PHNET_CONFIGS, build_phnet, parameter_count
 
@@ -72,7 +73,9 @@ def main(argv: list[str] | None = None) -> None:
         f"{options.name}: {parameter_count(model) / 1e6:.2f} M parameters, "
         f"{macs / 1e9:.1f} G multiply-adds at {size} x {size}\n"
     )
-    if options.onnx is not None:
+    if options.onnx is None:
+        return
+    try:
         export_onnx(
             model,
             options.onnx,
@@ -83,6 +86,8 @@ def main(argv: list[str] | None = None) -> None:
             meaning={"composite": "(1, 3, S, S), RGB 0..1", "mask": "(1, 1, S, S), 1 = person"},
             tolerance=TOLERANCE,
         )
+    except (EngineError, OSError) as error:
+        sys.exit(f"{options.onnx}: not written: {error}")
 
 
 if __name__ == "__main__":

@@ -135,6 +135,12 @@ def test_count_command_states_parameters_and_macs_and_writes_the_network(
     assert {i.name: i.shape for i in session.get_inputs()} == {"composite": [1, 3, 64, 64], "mask": [1, 1, 64, 64]}
 
 
+def test_count_command_says_why_it_cannot_write(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match=r"phnet\.onnx: not written: "):
+        count_main(["phnet_10m", "--size", "64", "--onnx", str(tmp_path / "file" / "phnet.onnx")])
+
+
 def test_export_runs_elsewhere(tmp_path: Path) -> None:
     model, (composite, mask) = small().eval(), inputs(1, 64, 64)
     path = tmp_path / "phnet.onnx"
