@@ -116,16 +116,29 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], origin: str) -> None:
     """Put back what `optimizer_tensors` gave; groups and learning rates stay as they are.
 
     Values get the strides of their parameters, since fused optimizers walk through both in the order of memory.
+
+    Args:
+        optimizer: Receives it.
+        tensors: What was saved.
+        origin: For the message.
+
+    Raises:
+        CheckpointError: It is of other parameters.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, _, name = key.partition(".")
-        parameter = parameters[int(index)]
+        parameter = parameters[int(index)] if int(index) < len(parameters) else torch.empty(0)
+        if value.ndim and value.shape != parameter.shape:
+            raise CheckpointError(
+                f"{origin}: the optimizer's state is of other parameters; in a stage that has begun, freeze and pfe "
+                "cannot change"
+            )
         laid = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
         state.setdefault(int(index), {})[name] = laid.detach()
     whole = optimizer.state_dict()

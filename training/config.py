@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from training.models.live import LiveSpec
 
 __all__ = [
     "CONFIG_DIR",
@@ -160,6 +163,9 @@ class TrainConfig(_Section):
             raise ValueError(f"dual: only the live model has a second stream here, received model {self.model!r}")
         if self.live and self.model != "live":
             raise ValueError(f"live: expected model 'live' with it, received {self.model!r}")
+        parts = [f.name for f in fields(LiveSpec)]
+        if unknown := sorted(set(self.live) - set(parts)):
+            raise ValueError(f"live: unknown {', '.join(unknown)}; known: {', '.join(parts)}")
         return self
 
 

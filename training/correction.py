@@ -73,7 +73,8 @@ class _Curves(torch.autograd.Function):
     def forward(ctx: FunctionCtx, values: Tensor, nodes: Tensor) -> Tensor:
         last = nodes.shape[-1] - 1
         place = values * last
-        index = place.floor().clamp_(0, last - 1).long()
+        # what is no number has some segment too, and comes out as no number
+        index = place.nan_to_num(0.0).floor_().clamp_(0, last - 1).long()
         t = place - index
         low = nodes.gather(2, index)
         step = nodes.gather(2, index + 1) - low

@@ -3,11 +3,15 @@
 After PIH (arXiv 2303.00157, section 3.2). The generator's only loss here is to be taken for a photograph; that it gives
 a matrix, curves and a smooth gain, and nothing else, is what keeps it honest. The discriminator sees photographs (their
 light varied, lest it learn the cameras) and corrected composites, both shifted and jittered.
+
+Unlike the paper's, stream 1 keeps the loss of the live model alone, without an adversarial term of its own, and the
+learning rate falls as a stage says, not by halves.
 """
 
 from __future__ import annotations
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from training.config import DualConfig
@@ -87,7 +91,10 @@ class DualStream:
         return corrected * mask + batch["composite"] * (1 - mask), mask
 
     def critic_step(self, network: nn.Module, step: int, rank: int) -> float:
-        """Teach the discriminator one batch of photographs and one of corrected composites; returns its loss."""
+        """Teach the discriminator one batch of photographs and one of corrected composites; returns its loss.
+
+        Under torchrun all processes teach the same one: its gradient is the mean of theirs.
+        """
         with torch.no_grad():
             fake, mask = self._corrected(network, step, rank)
         photos = to_device(self._photos.batch(self.config.batch, step, rank), self.device)
@@ -99,6 +106,11 @@ class DualStream:
         loss = discriminator_loss(real_logits.float(), fake_logits.float(), mask)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+        if dist.is_initialized():
+            for parameter in self.critic.parameters():
+                if parameter.grad is not None:
+                    dist.all_reduce(parameter.grad)
+                    parameter.grad /= dist.get_world_size()
         self.optimizer.step()
         return float(loss.detach())
 

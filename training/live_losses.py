@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.correction import CorrectionBatch, apply_color, gain_map
-from training.losses import SkinRange, skin_tone_guard
+from training.losses import SkinRange, charbonnier, curve_smoothness, gain_smoothness, skin_tone_guard
 from training.metrics import MIN_SHIFT
 
 __all__ = [
@@ -155,25 +155,19 @@ def live_loss(
     """
     before, truth = pixels[:, 0], pixels[:, 1]
     output = _soft_clip(corrected_samples(before, index, correction, size))
-    error = output - truth
     share = (weight / weight.sum(1, keepdim=True).clamp_min(1e-3))[:, None] / 3
-    square = (error.square() * share).sum((1, 2))
-    l1 = ((error.square() + 1.6e-5).sqrt() * share).sum((1, 2))
+    square = ((output - truth).square() * share).sum((1, 2))
     there = (weight.sum(1) > 0).float()[:, None]
     true_samples = sample_moments(truth, weight)
-    curves = correction.curves
-    bend = (curves[..., 2:] - 2 * curves[..., 1:-1] + curves[..., :-2]) * (curves.shape[-1] - 1)
-    gain = correction.log_gain
-    rough = (gain[:, 1:] - gain[:, :-1]).square().mean() + (gain[:, :, 1:] - gain[:, :, :-1]).square().mean()
     terms = {
-        "l1": l1.mean(),
+        "l1": charbonnier(output[:, :, None], truth[:, :, None], weight[:, None, None]),
         "mse": square.mean(),
         "moments": (sample_moments(output, weight) - true_samples).abs().mean(),
         "targets": (functional.smooth_l1_loss(predicted, moments, beta=0.05, reduction="none") * there).mean(),
         "skin": skin_tone_guard(output[:, :, None], (likely_skin(truth) * weight)[:, None, None]),
-        "curve": bend.square().mean(),
-        "gain": rough,
-        "gain_size": gain.square().mean(),
+        "curve": curve_smoothness(correction.curves),
+        "gain": gain_smoothness(correction.log_gain),
+        "gain_size": correction.log_gain.square().mean(),
     }
     if weights.shift:
         terms["shift"] = missed_shift(before, output, truth, weight).mean()

@@ -28,7 +28,6 @@ __all__ = [
     "gain_smoothness",
     "generator_loss",
     "gradient_loss",
-    "masked_l1",
     "phnet_loss",
     "psnr_loss",
     "skin_tone_guard",
@@ -129,7 +128,10 @@ def generator_loss(fake_logits: Tensor) -> Tensor:
 
 
 def dual_supervised_loss(prediction: Tensor, target: Tensor, fake_logits: Tensor) -> Tensor:
-    """Stream 1, retouched pairs: ``0.92·L1 + 0.08·BCE`` (PIH 3.2), L1 over the whole blended picture."""
+    """Stream 1, retouched pairs: ``0.92·L1 + 0.08·BCE`` (PIH 3.2), L1 over the whole blended picture.
+
+    The paper's, for comparison: `training.dual` keeps the live model's own loss in stream 1.
+    """
     l1 = (prediction - target).abs().mean()
     return (1 - ADVERSARIAL_SHARE) * l1 + ADVERSARIAL_SHARE * generator_loss(fake_logits)
 
@@ -144,11 +146,6 @@ def _masked_mean(value: Tensor, mask: Tensor) -> Tensor:
     weighted = (value * mask).flatten(1).sum(1)
     area = mask.flatten(1).sum(1) * value.shape[1]
     return (weighted / area.clamp_min(1.0)).mean()
-
-
-def masked_l1(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Mean absolute error over the person, image by image."""
-    return _masked_mean((prediction - target).abs(), mask)
 
 
 def charbonnier(prediction: Tensor, target: Tensor, mask: Tensor, epsilon: float = 4e-3) -> Tensor:

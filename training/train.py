@@ -2,7 +2,7 @@
 
 A run is resumed by starting it again with the same ``--out``; a batch depends on seed, process and step alone, so the
 run goes on as if it had never stopped, but for the steps since the last checkpoint. ``--from`` begins a new run with
-the weights of another.
+the weights of another, whose batches it does not draw again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def train(
 
     Raises:
         CheckpointError: A checkpoint is damaged or of another model.
-        DivergedError: The loss is not finite.
+        DivergedError: Loss or gradient is not finite.
         OSError: Data are missing.
     """
     torch.set_flush_denormal(True)

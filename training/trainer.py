@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ LAST = "last.safetensors"
 
 
 class DivergedError(RuntimeError):
-    """The loss is no longer a number; the last checkpoint is from before."""
+    """Loss or gradient is no longer a number; the last checkpoint is from before."""
 
 
 @dataclass
@@ -58,13 +58,22 @@ class Progress:
 
     Args:
         step: Optimizer steps done.
-        samples: Pairs seen, all processes together.
+        samples: Pairs seen, of both streams and all processes together.
         curve: Samples and validation scores, in order.
+        stage: Number of the stage that the optimizer's state is of.
+        earlier: Steps of the runs before this one, whose weights it began with; their pairs are not drawn again.
     """
 
     step: int = 0
     samples: int = 0
     curve: list[Any] = field(default_factory=list)
+    stage: int = 0
+    earlier: int = 0
+
+    @property
+    def draw(self) -> int:
+        """Number of the next batch."""
+        return self.earlier + self.step
 
 
 def _recipe(data: DataConfig) -> PairRecipe:
@@ -162,14 +171,17 @@ class Trainer:
             )
         load_weights(self.network, found.tensors.get("ema" if weights_only else "model", {}), str(path))
         self.ema = {k: v.to(self.device.name, copy=True) for k, v in self.network.state_dict().items()}
+        known = {f.name: found.meta[f.name] for f in fields(Progress) if f.name in found.meta}
+        before = Progress(**known)
         if weights_only:
+            self.progress = Progress(earlier=before.draw)
             return
         self.ema = {k: v.to(self.device.name) for k, v in found.tensors["ema"].items()}
         self._optimizer_state = dict(found.tensors.get("optimizer", {}))
-        self.progress = Progress(found.meta["step"], found.meta["samples"], list(found.meta["curve"]))
+        self.progress = before
         if self.dual is not None and "critic" in found.tensors:
             load_weights(self.dual.critic, found.tensors["critic"], str(path))
-            restore_optimizer(self.dual.optimizer, found.tensors["critic_optimizer"])
+            restore_optimizer(self.dual.optimizer, found.tensors["critic_optimizer"], str(path))
 
     def save(self, optimizer: torch.optim.Optimizer) -> None:
         """Write the checkpoint; a full disk is logged, and the previous checkpoint stays."""
@@ -189,7 +201,7 @@ class Trainer:
         """Train through all stages.
 
         Raises:
-            DivergedError: The loss is not finite.
+            DivergedError: Loss or gradient is not finite.
         """
         self.out.mkdir(parents=True, exist_ok=True)
         writer = SummaryWriter(str(self.out / "events")) if self.world.rank == 0 else None
@@ -209,9 +221,10 @@ class Trainer:
         if hasattr(self.network, "use_pfe"):
             self.network.use_pfe = stage.pfe
         optimizer = build_optimizer(config.optimizer, self.network, stage)
-        if self._optimizer_state:
-            restore_optimizer(optimizer, self._optimizer_state)
+        if self._optimizer_state and progress.stage == index:
+            restore_optimizer(optimizer, self._optimizer_state, str(self.out / LAST))
         self._optimizer_state = None
+        progress.stage = index
         forward = self._wrapped()
         step_samples = config.optimizer.batch * self.world.size
         checked = saved = time.monotonic()
@@ -219,10 +232,10 @@ class Trainer:
         while (position := locate(config, progress.samples)) is not None and position.index == index:
             rate = learning_rate(config.optimizer, position, step_samples)
             set_learning_rate(optimizer, rate)
-            terms = self._step(forward, optimizer)
+            terms, seen = self._step(forward, optimizer)
             progress.step += 1
-            progress.samples += step_samples
-            bar.update(step_samples)
+            progress.samples += seen * self.world.size
+            bar.update(seen * self.world.size)
             if progress.step % EMA_STEPS == 0:
                 self._average()
             if writer is None:
@@ -249,40 +262,53 @@ class Trainer:
         ablated = any(value is False for value in self.config.live.values()) or self.dual is not None
         return DistributedDataParallel(network, find_unused_parameters=ablated)
 
-    def _step(self, forward: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-        config, step = self.config, self.progress.step
+    def _step(self, forward: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], int]:
+        """One step of the optimizer; returns the parts of the loss, and how many pictures it was of."""
+        config = self.config
         second = self._second_stream(forward)
         if second is not None:
-            loss, terms = second
+            loss, terms, seen = second
         else:
-            pairs = self.pairs.batch(config.optimizer.batch, step, self.world.rank)
+            seen = config.optimizer.batch
+            pairs = self.pairs.batch(seen, self.progress.draw, self.world.rank)
             outcome = self.objective.measure(forward, to_device(pairs, self.device), self.device)
             loss = outcome.loss
             terms = {"loss": loss.detach(), **outcome.terms, "fmse": outcome.fmse.mean()}
-        if not torch.isfinite(loss):
-            worst = ", ".join(f"{k} {float(v):.3g}" for k, v in terms.items())
-            raise DivergedError(
-                f"step {step}, {self.progress.samples} samples: the loss is {float(loss.detach())} ({worst}); "
-                f"{self.out / LAST} is from before; lower the learning rate and start again with the same --out"
-            )
+        self._check("loss", loss.detach(), terms)
         optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's own
         self._scaler.unscale_(optimizer)
         terms["gradient"] = nn.utils.clip_grad_norm_(self.network.parameters(), config.optimizer.clip).detach()
+        if not self._scaler.is_enabled():  # which leaves out such a step by itself, and lowers its scale
+            self._check("gradient", terms["gradient"], terms)
         self._scaler.step(optimizer)
         self._scaler.update()
-        return terms
+        return terms, seen
 
-    def _second_stream(self, forward: nn.Module) -> tuple[Tensor, dict[str, Tensor]] | None:
-        """The adversarial loss, when it is stream 2's turn; None otherwise."""
+    def _check(self, name: str, value: Tensor, terms: dict[str, Tensor]) -> None:
+        """Stop before anything that is no number reaches the weights.
+
+        Raises:
+            DivergedError: The value is not finite.
+        """
+        if torch.isfinite(value):
+            return
+        parts = ", ".join(f"{k} {float(v):.3g}" for k, v in terms.items())
+        raise DivergedError(
+            f"step {self.progress.step}, {self.progress.samples} samples: the {name} is {float(value)} ({parts}); "
+            f"{self.out / LAST} is from before; lower the learning rate and start again with the same --out"
+        )
+
+    def _second_stream(self, forward: nn.Module) -> tuple[Tensor, dict[str, Tensor], int] | None:
+        """The adversarial loss, its parts and the size of the batch, when it is stream 2's turn; None otherwise."""
         if self.dual is None or self.progress.step % self.dual.config.every:
             return None
-        step, rank = self.progress.step, self.world.rank
-        critic = torch.tensor(self.dual.critic_step(self.network, step, rank))
-        if step < self.dual.config.warmup:
+        draw, rank = self.progress.draw, self.world.rank
+        critic = torch.tensor(self.dual.critic_step(self.network, draw, rank))
+        if self.progress.step < self.dual.config.warmup:
             return None
-        loss = self.dual.generator_loss(forward, step, rank)
-        return loss, {"critic": critic, "adversarial": loss.detach()}
+        loss = self.dual.generator_loss(forward, draw, rank)
+        return loss, {"critic": critic, "adversarial": loss.detach()}, self.dual.config.batch
 
     @torch.no_grad()
     def _average(self) -> None:

@@ -40,12 +40,19 @@ def test_a_round_trip_continues_exactly(tmp_path: Path) -> None:
     other = nn.Linear(3, 2)
     load_weights(other, found.tensors["model"], "test")
     again = torch.optim.AdamW(other.parameters(), lr=0.1)
-    restore_optimizer(again, found.tensors["optimizer"])
+    restore_optimizer(again, found.tensors["optimizer"], "run")
     for network, stepper in ((layer, optimizer), (other, again)):
         stepper.zero_grad()
         network(torch.ones(1, 3)).sum().backward()
         stepper.step()
     torch.testing.assert_close(other.weight, layer.weight, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("other", [nn.Linear(5, 2), nn.Linear(3, 2, bias=False)])
+def test_an_optimizer_of_other_parameters_is_refused(other: nn.Module) -> None:
+    _, optimizer = stepped()
+    with pytest.raises(CheckpointError, match=r"run: the optimizer's state is of other parameters"):
+        restore_optimizer(torch.optim.AdamW(other.parameters()), optimizer_tensors(optimizer), "run")
 
 
 def test_half_precision_weights_are_widened() -> None:

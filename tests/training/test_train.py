@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -16,6 +17,7 @@ import torch
 from training import trainer
 from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
 from training.config import TrainConfig
+from training.data.augment import PairBatch, PairMaker
 from training.models.backbone import pretrained_weights
 from training.objectives import LiveObjective, Outcome
 from training.train import main, train
@@ -84,23 +86,36 @@ def test_it_learns(run: Any) -> None:
     assert scores["fmse"] < 0.8 * scores["composite"]
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(
-    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run(config(48))
-    measure = LiveObjective.measure
-
-    def poisoned(self: LiveObjective, network: Any, batch: Any, device: Any) -> Outcome:
-        outcome = measure(self, network, batch, device)
-        return Outcome(outcome.loss * math.nan, outcome.terms, outcome.fmse)
-
-    monkeypatch.setattr(LiveObjective, "measure", poisoned)
-    before = (tmp_path / "run" / "last.safetensors").read_bytes()
+def test_weights_that_are_no_numbers_stop_the_run_and_keep_the_checkpoint(run: Any, tmp_path: Path) -> None:
+    found = run(config(48))
+    found.tensors["model"]["enter.weight"][0, 0] = math.nan
+    path = tmp_path / "run" / "last.safetensors"
+    save_checkpoint(path, found)
+    before = path.read_bytes()
     with pytest.raises(
-        DivergedError, match=r"step 6, 48 samples: the loss is nan \(.*l1.*last\.safetensors is from befo"
+        DivergedError, match=r"step 6, 48 samples: the loss is nan \(.*l1 nan.*last\.safetensors is from befo"
     ):
         run(config(96))
-    assert (tmp_path / "run" / "last.safetensors").read_bytes() == before
+    assert path.read_bytes() == before
+
+
+def test_a_gradient_that_is_no_number_stops_the_run_before_it_reaches_the_weights(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(config(40))
+    measure = LiveObjective.measure
+
+    def steep(self: LiveObjective, network: Any, batch: Any, device: Any) -> Outcome:
+        outcome = measure(self, network, batch, device)
+        return Outcome(outcome.loss + (0 * network.enter.bias.sum()).sqrt(), outcome.terms, outcome.fmse)
+
+    monkeypatch.setattr(LiveObjective, "measure", steep)
+    path = tmp_path / "run" / "last.safetensors"
+    before = path.read_bytes()
+    # one step only, after which the checkpoint would be written
+    with pytest.raises(DivergedError, match=r"step 5, 40 samples: the gradient is nan \(loss \d\.\d"):
+        run(config(48))
+    assert path.read_bytes() == before
 
 
 def test_a_full_disk_is_logged_and_training_goes_on(
@@ -141,6 +156,42 @@ def test_a_checkpoint_of_another_model_is_refused(run: Any, tmp_path: Path) -> N
         run(config(8, model="phnet_10m"), "dense", start=tmp_path / "live" / "last.safetensors")
 
 
+def test_a_new_run_draws_other_pairs_than_those_its_weights_have_seen(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[int, int]] = []
+    batch = PairMaker.batch
+
+    def noted(self: PairMaker, count: int, step: int, rank: int = 0) -> PairBatch:
+        drawn.append((self.seed, step))
+        return batch(self, count, step, rank)
+
+    last = "last.safetensors"
+    run(config(24), "first")
+    run(config(16), "second", start=tmp_path / "first" / last)
+    monkeypatch.setattr(PairMaker, "batch", noted)
+    third = run(config(16), "third", start=tmp_path / "second" / last)
+    assert third.meta["step"] == 2
+    training = [step for seed, step in drawn if seed == config().run.seed + 1]
+    assert training == [5, 6]
+    # and goes on with them when it is resumed
+    run(config(24), "third")
+    assert drawn[-1] == (config().run.seed + 1, 7)
+
+
+def test_a_run_that_stopped_between_two_stages_goes_on_as_if_it_had_not(run: Any) -> None:
+    frozen = {"name": "head", "samples": 4, "freeze": ["encoder"]}
+    whole = {"name": "all", "samples": 4}
+    optimizer = {"lr": 1e-4, "batch": 2, "warmup": 0, "decay": 0}
+    settings = [config(model="phnet_10m", stages=s, optimizer=optimizer) for s in ([frozen, whole], [frozen])]
+    expected = run(settings[0], "whole")
+    run(settings[1], "parts")
+    found = run(settings[0], "parts")
+    for group in ("model", "optimizer"):
+        for name, tensor in expected.tensors[group].items():
+            torch.testing.assert_close(found.tensors[group][name], tensor, atol=0, rtol=0, msg=f"{group}/{name}")
+
+
 def test_phnet_goes_through_its_stages(run: Any) -> None:
     stages = [
         {"name": "encoder and decoder", "samples": 4, "pfe": False},
@@ -164,37 +215,55 @@ def test_both_streams_run_and_resume(run: Any) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_train_together(data_folder: Path, tmp_path: Path) -> None:
-    settings = tmp_path / "two.toml"
-    settings.write_text(
-        """
-        model = "live"
-        [data]
-        size = 32
-        crops = 2
-        far_crops = 0
-        scenes = []
-        [data.tasks]
-        jitter = { share = 1.0 }
-        [optimizer]
-        batch = 4
-        warmup = 0
-        [run]
-        precision = "fp32"
-        [[stages]]
-        name = "only"
-        samples = 32
-        """
-    )
+def test_two_processes_train_one_network_and_one_discriminator_on_different_pairs(
+    data_folder: Path, tmp_path: Path
+) -> None:
+    settings = config(48, dual={"every": 2, "batch": 4, "width": 8, "warmup": 2})
+    (tmp_path / "config.json").write_text(settings.model_dump_json())
+    program = tmp_path / "two.py"
+    program.write_text(TWO_PROCESSES)
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29617",
-        "-m", "training.train", str(settings),
-        "--data", str(data_folder), "--out", str(tmp_path / "run"), "--cache", str(tmp_path / "cache"),
+        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29617", str(program),
+        str(tmp_path), str(data_folder),
     ]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert load_checkpoint(tmp_path / "run" / "last.safetensors").meta["step"] == 4
+    first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
+    assert first["network"] == second["network"]
+    assert first["critic"] == second["critic"]
+    assert first["begin"] != first["critic"]
+    assert first["pairs"] != second["pairs"]
+    # three steps of 16 pairs, of which the last is one of stream 2 and has 8
+    found = load_checkpoint(tmp_path / "run" / "last.safetensors")
+    assert (found.meta["step"], found.meta["samples"]) == (4, 56)
+
+
+TWO_PROCESSES = """
+import hashlib, json, sys
+from pathlib import Path
+from training.config import TrainConfig
+from training.data.augment import PairBatch, PairMaker
+from training.trainer import Trainer
+from training.world import join_world
+
+def digest(tensors):
+    return hashlib.sha256(b"".join(t.detach().numpy().tobytes() for t in tensors)).hexdigest()
+
+folder, data = map(Path, sys.argv[1:])
+config = TrainConfig.model_validate_json((folder / "config.json").read_text())
+with join_world() as world:
+    trainer = Trainer(config, data, folder / "run", cache=folder / "cache", world=world)
+    begin = digest(trainer.dual.critic.state_dict().values())
+    trainer.run()
+    result = {
+        "begin": begin,
+        "critic": digest(trainer.dual.critic.state_dict().values()),
+        "network": digest(trainer.network.parameters()),
+        "pairs": hashlib.sha256(trainer.pairs.batch(4, 0, world.rank).composite.tobytes()).hexdigest(),
+    }
+    (folder / f"rank{world.rank}.json").write_text(json.dumps(result))
+"""
 
 
 @pytest.mark.parametrize(
