@@ -1,9 +1,10 @@
-"""What each part of the live model is worth, and what PHNet does with the same pairs: one table.
+"""What each part of the live model is worth, and what PHNet learns from as many pairs: one table.
 
     python -m training.compare --data DATA --out RUNS --samples 60000
 
-Each network is trained from scratch on the same pairs in the same order, at 64 pixels, so the scores are far from those
-of a long training and only their differences count. A run that was stopped goes on, and one that is finished is not
+Each variant of the live model is trained from scratch on the same pairs in the same order, and PHNet, whose batches
+have another size, on as many of the same kind, at 64 pixels, so the scores are far from those of a long training and
+only their differences count. A run that was stopped goes on, and one that is finished is not
 repeated: the command can be given again with more names.
 """
 

@@ -46,7 +46,7 @@ class PortraitFile:
 
 @dataclass(frozen=True)
 class CacheSpec:
-    """What a cache holds; part of its name, so that a change builds another.
+    """What a cache holds; part of its name, as the files are, so that a change builds another.
 
     Args:
         size: Side of the square crops, pixels.
@@ -112,10 +112,26 @@ def read_rgb(path: Path) -> U8:
     Raises:
         ValueError: The file cannot be decoded.
     """
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if bgr is None:
+    return np.ascontiguousarray(read_picture(path, cv2.IMREAD_COLOR)[..., ::-1])
+
+
+def read_picture(path: Path, flags: int) -> U8:
+    """Decode a picture. From memory, since `cv2.imread` fills up with grey what a JPEG that ends early lacks.
+
+    Args:
+        path: Of the file.
+        flags: Of `cv2.imread`.
+
+    Raises:
+        ValueError: The file cannot be read, or cannot be decoded to its end.
+    """
+    try:
+        decoded = cv2.imdecode(np.fromfile(path, np.uint8), flags)
+    except (OSError, cv2.error) as error:
+        raise ValueError(f"{path.name}: cannot be read: {error}") from error
+    if decoded is None:
         raise ValueError(f"{path.name}: cannot be decoded as a picture")
-    return np.ascontiguousarray(bgr[..., ::-1])
+    return np.asarray(decoded, np.uint8)
 
 
 def read_portrait(item: PortraitFile) -> U8:
@@ -125,9 +141,7 @@ def read_portrait(item: PortraitFile) -> U8:
         ValueError: A file is damaged, the sizes differ, or the matte is empty.
     """
     rgb = read_rgb(item.photo)
-    matte = cv2.imread(str(item.matte), cv2.IMREAD_GRAYSCALE)
-    if matte is None:
-        raise ValueError(f"{item.matte.name}: cannot be decoded as a matte")
+    matte = read_picture(item.matte, cv2.IMREAD_GRAYSCALE)
     if matte.shape != rgb.shape[:2]:
         raise ValueError(f"{item.photo.name}: photograph {rgb.shape[:2]} and matte {matte.shape} differ in size")
     if not (matte > 127).any():
@@ -207,8 +221,9 @@ def _in_some_light(scene: U8, spec: CacheSpec, rng: np.random.Generator) -> U8:
 
 
 def _fingerprint(spec: CacheSpec, portraits: Iterable[PortraitFile], scenes: Iterable[Path]) -> str:
-    names = [p.photo.name for p in portraits] + [s.name for s in scenes]
-    text = json.dumps([spec.__dict__, names, "layout 1"])
+    files = [path for p in portraits for path in (p.photo, p.matte)] + list(scenes)
+    stamps = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    text = json.dumps([spec.__dict__, stamps, "layout 2"])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -21,6 +21,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from training.data.cache import read_picture
+
 __all__ = ["Harmony4", "HarmonySample"]
 
 log = logging.getLogger(__name__)
@@ -113,22 +115,23 @@ class Harmony4:
         for path, flag in zip(
             self._paths(name), (cv2.IMREAD_COLOR, cv2.IMREAD_GRAYSCALE, cv2.IMREAD_COLOR), strict=True
         ):
-            picture = cv2.imread(str(path), flag)
-            if picture is None:
-                raise ValueError(f"{name}: {path.relative_to(self.root)} cannot be decoded")
-            pictures.append(picture)
+            try:
+                pictures.append(read_picture(path, flag))
+            except ValueError as error:
+                raise ValueError(f"{name}: {path.relative_to(self.root)} cannot be decoded: {error}") from error
         composite, mask, real = pictures
         if composite.shape != real.shape or mask.shape != composite.shape[:2]:
             sizes = f"composite {composite.shape[:2]}, mask {mask.shape} and photograph {real.shape[:2]}"
             raise ValueError(f"{name}: {sizes} differ in size")
         if self.size is not None:
             side = (self.size, self.size)
-            composite, real = (cv2.resize(p, side, interpolation=cv2.INTER_AREA) for p in (composite, real))
-            mask = cv2.resize(mask, side, interpolation=cv2.INTER_AREA)
+            composite, mask, real = (
+                np.asarray(cv2.resize(p, side, interpolation=cv2.INTER_AREA), np.uint8) for p in pictures
+            )
         if not (mask > 127).any():
             raise ValueError(f"{name}: the mask is empty")
         rgb = [np.ascontiguousarray(p[..., ::-1], np.uint8) for p in (composite, real)]
-        return HarmonySample(name, rgb[0], rgb[1], np.asarray(mask, np.uint8))
+        return HarmonySample(name, rgb[0], rgb[1], mask)
 
     def __iter__(self) -> Iterator[HarmonySample]:
         """All readable composites in the order of the list; the others are skipped, logged and named in `skipped`."""

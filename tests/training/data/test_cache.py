@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -55,10 +56,24 @@ def test_a_second_opening_decodes_nothing(data_folder: Path, tmp_path: Path, mon
     np.testing.assert_array_equal(first.portraits, second.portraits)
 
 
+def test_other_files_of_the_same_names_are_decoded_anew(data_folder: Path, tmp_path: Path) -> None:
+    folder = data_folder / "portraits" / "train"
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(folder, elsewhere)
+    first = build_cache(list_portraits(folder), [], SPEC, tmp_path / "cache")
+    cv2.imwrite(str(elsewhere / "p0.jpg"), np.full((120, 108, 3), 200, np.uint8))
+    other = build_cache(list_portraits(elsewhere), [], SPEC, tmp_path / "cache")
+    assert not np.array_equal(first.portraits[0], other.portraits[0])
+    # and so is one file that changes where it lies
+    cv2.imwrite(str(folder / "p1.png"), np.full((120, 104), 255, np.uint8))
+    again = build_cache(list_portraits(folder), [], SPEC, tmp_path / "cache")
+    assert first.portraits[1, 0, ..., 3].min() < 255 == again.portraits[1, 0, ..., 3].min()
+
+
 def test_bad_files_are_skipped_and_named(data_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = data_folder / "portraits" / "train"
     jpeg = (folder / "p0.jpg").read_bytes()
-    (folder / "p0.jpg").write_bytes(jpeg[: len(jpeg) // 8][:40])
+    (folder / "p0.jpg").write_bytes(jpeg[: len(jpeg) // 2])
     cv2.imwrite(str(folder / "p1.png"), np.full((10, 10), 255, np.uint8))
     cv2.imwrite(str(folder / "p2.png"), np.zeros((120, 108), np.uint8))
     (folder / "p3.png").write_bytes(b"no picture")
@@ -68,7 +83,7 @@ def test_bad_files_are_skipped_and_named(data_folder: Path, tmp_path: Path, capl
     assert "p0.jpg: cannot be decoded" in told
     assert "p1.jpg: photograph (120, 104) and matte (10, 10) differ" in told
     assert "p2.png: the matte is empty" in told
-    assert "p3.png: cannot be decoded as a matte" in told
+    assert "p3.png: cannot be decoded as a picture" in told
     assert len(caplog.records) >= 4
     # a cache that is opened again still says what is missing
     assert build_cache(list_portraits(folder), [], SPEC, tmp_path / "cache").skipped == crops.skipped

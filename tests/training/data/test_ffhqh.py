@@ -125,7 +125,8 @@ def test_bad_files_are_skipped_counted_and_named(tmp_path: Path, capsys: pytest.
     folder = tmp_path / "in"
     for name in ("good", "truncated", "mismatched", "nobody", "matteless"):
         portrait(folder, name)
-    (folder / "truncated.jpg").write_bytes((folder / "truncated.jpg").read_bytes()[:40])
+    whole = (folder / "truncated.jpg").read_bytes()
+    (folder / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
     cv2.imwrite(str(folder / "mismatched.png"), np.full((20, 20), 255, np.uint8))
     cv2.imwrite(str(folder / "nobody.png"), np.zeros((48, 48), np.uint8))
     (folder / "matteless.png").unlink()
