@@ -142,7 +142,7 @@ class LiveConfig(_Section):
     width: int = Field(1280, ge=64, le=7680, multiple_of=2, description="Width of what the call sees, pixels.")
     height: int = Field(720, ge=64, le=4320, multiple_of=2, description="Height of what the call sees, pixels.")
     fps: float = Field(30, ge=1, le=120, description="Frames per second.")
-    harmonize_every: int = Field(4, ge=1, le=30, description="Predict a correction for every n-th frame.")
+    harmonize_every: int = Field(6, ge=1, le=30, description="Predict a correction for every n-th frame.")
     adapt: bool = Field(True, description="Lower the cost in steps while frames come too late.")
     budget_ms: float = Field(50, ge=5, le=1000, description="95 % of all frames shall leave this soon after capture.")
     stall_ms: int = Field(250, ge=50, le=5000, description="Show the slate when no fresh picture came for so long.")

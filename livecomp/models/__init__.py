@@ -58,8 +58,8 @@ class ModelInfo:
 MODELS: dict[str, ModelSpec] = {
     "live": ModelSpec(
         file="live.onnx",
-        sha256="03ce26db1f5bfc0d20271870e6414ac6f0530ed6a35af64518306b146b4ff60c",
-        size=10009449,
+        sha256="2b85619d0011a577246403204874f74f28df9799c93ca67ba7bf25c7a7e13fec",
+        size=10012777,
         purpose="makes the person look as if they were in the scene; the default",
         licence="MIT, Apache-2.0",
         origin="trained by the LiveComp developers; how, on what and how well: live.md beside it",

@@ -62,7 +62,7 @@ def test_steps_only_lower_the_cost() -> None:
     config = Config()
     limited = [step.limit(config) for step in STEPS]
     assert limited[0] == config
-    assert [c.live.harmonize_every for c in limited] == [4, 12, 12, 12, 12, 8]
+    assert [c.live.harmonize_every for c in limited] == [6, 18, 18, 18, 18, 12]
     assert limited[-1].live.fps == config.live.fps / 2
     assert not limited[-1].segment.refine
 
@@ -72,7 +72,7 @@ def test_steps_on_a_gpu_change_nothing_that_is_built() -> None:
     for step in GPU_STEPS:
         limited = step.limit(full)
         assert limited.model_copy(update={"live": full.live}) == full
-    assert [step.limit(full).live.harmonize_every for step in GPU_STEPS] == [4, 12, 8]
+    assert [step.limit(full).live.harmonize_every for step in GPU_STEPS] == [6, 18, 12]
 
 
 def test_a_green_screen_keeps_its_matte() -> None:
