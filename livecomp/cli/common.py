@@ -44,7 +44,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-stderr = Console(stderr=True)
+
+class _Log(Console):
+    """A console that falls silent once nobody reads it; Rich would end the thread that writes."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
+stderr = _Log(stderr=True)
 stdout = Console()
 
 

@@ -283,21 +283,28 @@ def test_a_second_call_is_told_of_the_first_and_does_no_harm(system: System) -> 
         call.end()
 
 
-def test_a_full_disk_for_the_log_does_not_end_the_call(system: System) -> None:
+@pytest.mark.parametrize("log", ["a full disk", "a pipe that nobody reads any more"])
+def test_a_log_that_cannot_be_written_does_not_end_the_call(system: System, log: str) -> None:
     system.camera.show(room())
-    command = [sys.executable, "-m", "livecomp", "-vv", "run", *options("-b", RED, "--no-ondemand")]
-    with Path("/dev/full").open("w") as full:
-        process = subprocess.Popen(
-            [*command, "--root", str(system.root)], env=system.variables, stdout=full, stderr=full
-        )
+    is_disk = log == "a full disk"
+    reading, writing = (None, os.open("/dev/full", os.O_WRONLY)) if is_disk else os.pipe()
+    words = ["-vv"] if is_disk else []  # which would fill a pipe
+    command = [sys.executable, "-m", "livecomp", *words, "run", *options("-b", RED, "--no-ondemand")]
+    process = subprocess.Popen(
+        [*command, "--root", str(system.root)], env=system.variables, stdout=writing, stderr=writing
+    )
+    os.close(writing)
     try:
         deadline = time.monotonic() + 60
         while system.loopback.frames < 40 and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         assert process.poll() is None
         assert in_front(system)
+        if reading is not None:
+            os.close(reading)
         system.camera.state = CameraState.UNPLUGGED  # something to log
         time.sleep(1)
+        assert not in_front(system)
         system.camera.state = CameraState.THERE
         deadline = time.monotonic() + 10
         while not in_front(system) and time.monotonic() < deadline:
