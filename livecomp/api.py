@@ -29,6 +29,7 @@ from livecomp.offline import BesidePicker, Output, run_offline
 from livecomp.output import Sink
 from livecomp.output.still import StillSink
 from livecomp.output.video import VideoSink
+from livecomp.paths import exists, is_dir, is_file
 from livecomp.pipeline import Pipeline
 from livecomp.stats import StageSummary
 
@@ -153,7 +154,7 @@ def process(
     check_targets([Path(source), Path(background)], targets, overwrite=overwrite)
     stages = config.build(background)
     folder = Path(source)
-    if folder.is_dir():
+    if is_dir(folder):
         if extra is not None:
             raise ConfigError("before/after works for one video or picture, not for a folder")
         pipeline = Pipeline(_for_pictures(stages, config), on_miss=config.on_miss)
@@ -305,12 +306,12 @@ def check_targets(sources: Sequence[Path], targets: Sequence[Path], *, overwrite
     Raises:
         ConfigError: One of them would.
     """
-    taken = {path.resolve() for path in sources if path.exists()}
+    taken = {path.resolve() for path in sources if exists(path)}
     for target in targets:
         resolved = target.resolve()
         if resolved in taken:
             raise ConfigError(f"{target} is an input or another output; give this output a name of its own")
-        if target.is_file() and not overwrite:
+        if is_file(target) and not overwrite:
             raise ConfigError(f"{target} exists; give another name, or allow replacing it with --yes")
         taken.add(resolved)
 
@@ -336,9 +337,12 @@ def _make_sink(path: Path, info: SourceInfo, config: Config) -> Sink:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder")
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not is_dir(folder):
+        raise InputError(f"{folder} is not a folder that you may read")
+    try:
+        found = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    except OSError as error:
+        raise InputError(f"cannot read the folder {folder}: {error.strerror}") from error
     if not found:
         raise InputError(f"{folder} holds no picture ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return found

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 import livecomp
-from livecomp.errors import LiveCompError
+from livecomp.errors import LiveCompError, reason
 from livecomp.threads import bound_arenas, bound_threads
 
 __all__ = [
@@ -51,6 +51,8 @@ class _Log(Console):
     def on_broken_pipe(self) -> None:
         self.quiet = True
 
+
+log = logging.getLogger(__name__)
 
 stderr = _Log(stderr=True)
 stdout = Console()
@@ -101,6 +103,11 @@ def main() -> None:
     except LiveCompError as error:
         say(f"livecomp: {error}", "red")
         raise SystemExit(error.exit_code) from None
+    except Exception as error:  # the last resort: nobody expected this one
+        log.debug("it was raised here:", exc_info=error)
+        text = " ".join(reason(error).split())
+        say(f"livecomp: unexpected {type(error).__name__}: {text}; `livecomp -vv ...` says where", "red")
+        raise SystemExit(LiveCompError.exit_code) from None
 
 
 def _version(wanted: bool) -> None:

@@ -25,7 +25,8 @@ from livecomp.cli.common import (
     show_progress,
     stdout,
 )
-from livecomp.errors import ConfigError, LiveCompError
+from livecomp.errors import ConfigError, LiveCompError, OutputError
+from livecomp.paths import is_dir
 from livecomp.stats import peak_mib
 
 __all__: list[str] = []
@@ -103,6 +104,9 @@ def process(
     from livecomp import api
     from livecomp.config import Config
 
+    if timings is not None and timings.parent not in (output, *output.parents) and not is_dir(timings.parent):
+        # told now, not after the work, which may make the output's folder
+        raise OutputError(f"cannot write {timings}: there is no folder {timings.parent}")
     config = Config.from_options(
         {
             "segment": {
@@ -227,7 +231,10 @@ def _summarise(report: Any, output: Path, timings: Path | None) -> None:  # noqa
             "peak_mib": peak_mib(),
             "stages": [asdict(row) for row in report.stages],
         }
-        timings.write_text(json.dumps(payload, indent=2) + "\n")
+        try:
+            timings.write_text(json.dumps(payload, indent=2) + "\n")
+        except OSError as error:
+            raise OutputError(f"cannot write {timings}: {error.strerror}") from error
     elif timings is not None:
         table = Table(box=None, pad_edge=False)
         for heading in ("stage", "frames", "mean ms", "p50", "p95", "p99"):

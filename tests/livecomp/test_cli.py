@@ -71,11 +71,13 @@ def test_setup_prints_commands_and_runs_none_unasked() -> None:
     assert "sudo modprobe v4l2loopback" in result.stdout
 
 
+WHITE = ["process", "demo", "-b", "white", "-o", "out.mp4"]
 ERRORS = {
     "no input": (["process", "missing.mp4", "-b", "white", "-o", "out.mp4"], 3, "no file missing.mp4"),
     "no background": (["process", "demo", "-b", "missing.jpg", "-o", "out.mp4"], 8, "no background"),
     "no such folder": (["process", "demo", "-b", "white", "-o", "nowhere/out.mp4"], 4, "nowhere"),
     "unknown model": (["process", "demo", "-b", "white", "-o", "out.mp4", "--model", "magic"], 8, "known are"),
+    "no folder for timings": ([*WHITE, "--timings", "nowhere/t.json"], 4, "nowhere"),
     "half a command": (["harmonize", "a.png"], 8, "COMPOSITE MASK -o OUT"),
     "out of range": (["process", "demo", "-b", "white", "-o", "out.mp4", "--strength", "2"], 2, "strength"),
     "no config": (["run", "--config", "missing.toml"], 8, "livecomp config > missing.toml"),
@@ -83,6 +85,8 @@ ERRORS = {
     "no virtual camera": (["run", "-i", "demo", "-o", "/dev/video999"], 4, "setup v4l2loopback"),
     "no scene": (["preview", "-i", "demo", "-b", "missing.jpg"], 8, "no background"),
     "no call": (["ctl", "freeze"], 3, "no call is running"),
+    "no such user": (["ctl", "background", "~nobody-of-this-name/a.jpg"], 3, "no call is running"),
+    "too long a name": (["process", "x" * 300, "-b", "white", "-o", "out.mp4"], 3, "no file"),
     "no value": (["ctl", "set", "fps"], 8, "KEY=VALUE"),
     "licence": (["setup", "rvm"], 1, ""),
 }
@@ -95,6 +99,18 @@ def test_errors_are_one_line_and_have_a_code(tmp_path: Path, arguments: list[str
     assert words in result.stderr
     assert "Traceback" not in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_what_nobody_expected_is_one_line_too_and_says_more_when_asked() -> None:
+    program = "from livecomp.cli import app, main; app.command('break')(lambda: {}['no such key']); main()"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "200"}
+    for words in ([], ["-vv"]):
+        command = [sys.executable, "-c", program, *words, "break"]
+        result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert result.returncode == 1
+        *before, last = result.stderr.splitlines()
+        assert last.startswith("livecomp: unexpected KeyError: 'no such key'; ")
+        assert any("Traceback" in line for line in before) == bool(before) == bool(words)
 
 
 def test_harmonize_one_picture(tmp_path: Path) -> None:
@@ -122,6 +138,9 @@ def test_timings_name_every_stage_and_the_memory(tmp_path: Path) -> None:
     assert table.returncode == 0, table.stderr
     assert "most memory" in table.stdout
     assert run(*common, "-o", "b.png", "--timings", "times.json", cwd=tmp_path).returncode == 0
+    refused = run(*common, "-o", "c.png", "--timings", ".", cwd=tmp_path)
+    assert (refused.returncode, (tmp_path / "c.png").is_file()) == (4, True)
+    assert refused.stderr == "livecomp: cannot write .: Is a directory\n"
     times = json.loads((tmp_path / "times.json").read_text())
     assert times["frames"] == 1
     assert 50 < times["peak_mib"] < 4000

@@ -35,7 +35,7 @@ def test_a_file_comes_before_a_built_in_name(tmp_path: Path, monkeypatch: pytest
 
 
 def test_unknown_names_list_what_is_known(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no file .*nothing\.mp4; expected .*'demo' or 'synthetic'"):
+    with pytest.raises(InputError, match=r"no file .*nothing\.mp4 that you may read; expected .*'demo' or 'synthetic'"):
         open_source(tmp_path / "nothing.mp4")
 
 
