@@ -6,7 +6,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
-from livecomp.capture import Source
+from livecomp.capture import LiveSource, Source
 from livecomp.capture.camera import CameraSource
 from livecomp.capture.demo import DemoSource
 from livecomp.capture.looped import LoopedSource
@@ -43,7 +43,7 @@ def open_source(spec: str | Path) -> Source:
     return StillSource(path) if path.suffix.lower() in IMAGE_SUFFIXES else VideoSource(path)
 
 
-def open_camera(spec: str, *, size_wh: tuple[int, int], fps: Fraction | int, root: Path = Path("/")) -> Source:
+def open_camera(spec: str, *, size_wh: tuple[int, int], fps: Fraction | int, root: Path = Path("/")) -> LiveSource:
     """The source of a call, not yet open: a camera, or what plays in its place, again and again in real time.
 
     Args:

@@ -56,6 +56,13 @@ def test_a_call_takes_a_camera_or_what_plays_in_its_place(tmp_path: Path) -> Non
         assert isinstance(open_camera(spec, size_wh=(64, 48), fps=30), CameraSource)
 
 
+def test_what_is_wrong_with_what_plays_in_place_of_a_camera_is_seen_without_opening_it(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(InputError, match="is empty"):
+        open_camera(str(tmp_path / "a.mp4"), size_wh=(64, 48), fps=30).look()
+    open_camera("synthetic", size_wh=(64, 48), fps=30).look()
+
+
 def test_a_video_in_place_of_a_camera_is_never_late() -> None:
     source = open_camera("synthetic", size_wh=(64, 48), fps=30)
     source.open()
