@@ -146,7 +146,9 @@ class LiveConfig(_Section):
     adapt: bool = Field(True, description="Lower the cost in steps while frames come too late.")
     budget_ms: float = Field(50, ge=5, le=1000, description="95 % of all frames shall leave this soon after capture.")
     stall_ms: int = Field(250, ge=50, le=5000, description="Show the slate when no fresh picture came for so long.")
-    fade_ms: int = Field(500, ge=0, le=3000, description="A new background fades in over this time.")
+    fade_ms: int = Field(
+        500, ge=0, le=3000, description="A new background fades in over this time, but for blur, which is left at once."
+    )
     slate: Path | None = Field(None, description="Picture to show in place of a frame that must not be shown.")
     ondemand: bool = Field(True, description="Camera and networks sleep while nobody watches the virtual camera.")
 
