@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,10 +27,12 @@ from livecomp.cli.common import (
     stdout,
 )
 from livecomp.errors import ConfigError, LiveCompError, OutputError
-from livecomp.paths import is_dir
+from livecomp.paths import exists, is_dir, is_file
 from livecomp.stats import peak_mib
 
 __all__: list[str] = []
+
+_TABLE = Path("-")  # as a file of timings: printed instead
 
 
 @app.command()
@@ -107,6 +110,9 @@ def process(
     if timings is not None and timings.parent not in (output, *output.parents) and not is_dir(timings.parent):
         # told now, not after the work, which may make the output's folder
         raise OutputError(f"cannot write {timings}: there is no folder {timings.parent}")
+    if timings is not None and timings != _TABLE:
+        others = [output] if before_after is None else [output, before_after]
+        api.check_targets([Path(source), Path(background)], [*others, timings], overwrite=yes)
     config = Config.from_options(
         {
             "segment": {
@@ -169,7 +175,7 @@ def demo(
             overwrite=yes,
             progress=progress,
         )
-    _summarise(report, output / "demo.mp4", Path("-"))
+    _summarise(report, output / "demo.mp4", _TABLE)
     stdout.print(f"{output / 'before-after.png'}: the plain composite beside the harmonized one", soft_wrap=True)
 
 
@@ -224,7 +230,7 @@ def _summarise(report: Any, output: Path, timings: Path | None) -> None:  # noqa
     stdout.print(f"{output}: {report.frames} frames in {report.seconds:.1f} s, {rate:.1f} frames/s", soft_wrap=True)
     if report.slates:
         say(f"{report.slates} of {report.frames} frames had no valid matte and became slates", "yellow")
-    if timings is not None and str(timings) != "-":
+    if timings is not None and timings != _TABLE:
         payload = {
             "frames": report.frames,
             "seconds": report.seconds,
@@ -232,7 +238,7 @@ def _summarise(report: Any, output: Path, timings: Path | None) -> None:  # noqa
             "stages": [asdict(row) for row in report.stages],
         }
         try:
-            timings.write_text(json.dumps(payload, indent=2) + "\n")
+            _write_text(timings, json.dumps(payload, indent=2) + "\n")
         except OSError as error:
             raise OutputError(f"cannot write {timings}: {error.strerror}") from error
     elif timings is not None:
@@ -245,6 +251,23 @@ def _summarise(report: Any, output: Path, timings: Path | None) -> None:  # noqa
         stdout.print(table)
         stdout.print(f"most memory {peak_mib():.0f} MiB", highlight=False)
     report_failed(report.failed)
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Write a file that appears complete or not at all; what is no file, such as a pipe, is written to as it is."""
+    from livecomp.media.image import partial_path
+
+    target = path.resolve()
+    if exists(target) and not is_file(target):
+        target.write_text(text)
+        return
+    partial = partial_path(target)
+    try:
+        partial.write_text(text)
+        partial.replace(target)
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def report_failed(failed: list[tuple[Path, LiveCompError]]) -> None:

@@ -147,6 +147,28 @@ def test_timings_name_every_stage_and_the_memory(tmp_path: Path) -> None:
     assert {"read", "segment", "harmonize", "composite"} <= {row["stage"] for row in times["stages"]}
 
 
+def test_timings_replace_no_file_unasked_and_never_an_input(tmp_path: Path) -> None:
+    picture = np.full((240, 320, 3), (0, 177, 64), np.uint8)
+    picture[80:, 100:220] = (190, 140, 110)
+    write_image(tmp_path / "person.png", picture)
+    before = (tmp_path / "person.png").read_bytes()
+    (tmp_path / "notes.txt").write_text("kept")
+    common = ["process", "person.png", "-b", "#204060", "--segmenter", "chroma", "-o", "out.png"]
+    for name, words in {"notes.txt": "exists", "person.png": "is an input"}.items():
+        refused = run(*common, "--timings", name, *["-y"] * (words != "exists"), cwd=tmp_path)
+        assert (refused.returncode, refused.stderr.count("\n")) == (8, 1), refused.stderr
+        assert words in refused.stderr
+    assert run(*common, "--timings", "out.png", cwd=tmp_path).returncode == 8
+    assert (tmp_path / "person.png").read_bytes() == before
+    assert (tmp_path / "notes.txt").read_text() == "kept"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "person.png"]
+    assert run(*common, "--timings", "notes.txt", "-y", cwd=tmp_path).returncode == 0
+    assert json.loads((tmp_path / "notes.txt").read_text())["frames"] == 1
+    assert run(*common, "--timings", "/dev/null", "-y", cwd=tmp_path).returncode == 0
+    assert Path("/dev/null").is_char_device()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "out.png", "person.png"]
+
+
 def _mind_interrupts() -> None:
     """In the child, before Python starts: shells start what runs in the background with SIGINT ignored."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
