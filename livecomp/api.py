@@ -340,7 +340,9 @@ def _pictures(folder: Path) -> list[Path]:
     if not is_dir(folder):
         raise InputError(f"{folder} is not a folder that you may read")
     try:
-        found = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        # names that begin with a dot are what a run left that was killed, and what macOS keeps beside files
+        visible = (path for path in folder.iterdir() if not path.name.startswith("."))
+        found = sorted(path for path in visible if path.suffix.lower() in IMAGE_SUFFIXES)
     except OSError as error:
         raise InputError(f"cannot read the folder {folder}: {error.strerror}") from error
     if not found:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from enum import StrEnum
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -29,6 +31,7 @@ __all__ = [
     "Strength",
     "Yes",
     "app",
+    "ends_tidily",
     "main",
     "say",
     "show_progress",
@@ -142,6 +145,26 @@ ComputeOption = Annotated[
     Compute | None, typer.Option("--compute", help="Where frames are processed: a GPU (NVIDIA) if any, or the CPU.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Replace existing files.")]
+
+
+@contextmanager
+def ends_tidily() -> Iterator[None]:
+    """Within, SIGTERM and SIGHUP end the command as Ctrl-C does: nothing half done stays. The exit code is a shell's.
+
+    What was ignored before, as `nohup` does, stays so. The first of them counts: a terminal that is closed may send more.
+    """
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+    def end(number: int, frame: FrameType | None) -> None:
+        for known in numbers:
+            signal.signal(known, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    with ExitStack() as handlers:
+        for number in numbers:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                handlers.callback(signal.signal, number, signal.signal(number, end))
+        yield
 
 
 class _Rate(ProgressColumn):

@@ -22,6 +22,7 @@ from livecomp.cli.common import (
     Strength,
     Yes,
     app,
+    ends_tidily,
     say,
     show_progress,
     stdout,
@@ -36,6 +37,7 @@ _TABLE = Path("-")  # as a file of timings: printed instead
 
 
 @app.command()
+@ends_tidily()
 def process(
     source: Annotated[
         str, typer.Argument(metavar="INPUT", help="A video, a picture, a folder of pictures, or 'demo'.")
@@ -151,6 +153,7 @@ def process(
 
 
 @app.command()
+@ends_tidily()
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("livecomp-demo"),
     background: Annotated[
@@ -180,6 +183,7 @@ def demo(
 
 
 @app.command()
+@ends_tidily()
 def harmonize(
     composite: Annotated[Path | None, typer.Argument(help="The composite picture.", show_default=False)] = None,
     mask: Annotated[

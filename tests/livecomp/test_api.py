@@ -115,6 +115,19 @@ def test_a_folder_becomes_a_folder_and_names_what_failed(tmp_path: Path, still: 
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png"]
 
 
+def test_hidden_files_of_a_folder_are_no_pictures(tmp_path: Path, still: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(still.read_bytes())
+    (folder / "._a.png").write_bytes(b"what macOS keeps beside a file")
+    (folder / ".b.partial-0123456789ab.png").write_bytes(still.read_bytes())
+    report = livecomp.process(folder, "white", tmp_path / "out", config=PLAIN)
+    assert (report.frames, report.failed) == (1, [])
+    (folder / "a.png").unlink()
+    with pytest.raises(InputError, match="holds no picture"):
+        livecomp.process(folder, "white", tmp_path / "out", config=PLAIN)
+
+
 def test_inputs_and_existing_files_are_safe(tmp_path: Path, still: Path) -> None:
     before = still.read_bytes()
     with pytest.raises(ConfigError, match="is an input"):

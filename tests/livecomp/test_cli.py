@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -169,45 +170,55 @@ def test_timings_replace_no_file_unasked_and_never_an_input(tmp_path: Path) -> N
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "out.png", "person.png"]
 
 
-def _mind_interrupts() -> None:
+def _mind_signals() -> None:
     """In the child, before Python starts: shells start what runs in the background with SIGINT ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in ENDS:
+        signal.signal(number, signal.SIG_DFL)
 
 
-def test_ctrl_c_leaves_no_half_file(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "livecomp",
-        "-v",
-        "process",
-        "demo",
-        "-b",
-        "demo",
-        "-o",
-        "out.mp4",
-        "--model",
-        "mkl",
-    ]
+def _ignore_hangups() -> None:
+    """In the child, before Python starts: what nohup does."""
+    _mind_signals()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+ENDS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+def _start_to_write(folder: Path, preexec: Callable[[], None] = _mind_signals) -> subprocess.Popen[bytes]:
+    """A run that has begun to write its video."""
+    command = [sys.executable, "-m", "livecomp", "-v", "process", "demo", "-b", "demo", "-o", "out.mp4"]
+    command += ["--model", "mkl"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        preexec_fn=_mind_interrupts,
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=preexec
     )
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".*partial*")):
+    while not list(folder.glob(".*partial*")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "the run never started to write"
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    return process
+
+
+@pytest.mark.parametrize(("number", "code"), ENDS.items(), ids=[number.name for number in ENDS])
+def test_a_run_that_is_ended_leaves_no_half_file(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    process = _start_to_write(tmp_path)
+    process.send_signal(number)
+    if number != signal.SIGINT:  # a terminal that is closed sends more than one
+        process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    assert process.returncode == code, errors
     assert not list(tmp_path.iterdir())
     assert b"Traceback" not in errors
+
+
+def test_a_run_under_nohup_survives_the_terminal(tmp_path: Path) -> None:
+    process = _start_to_write(tmp_path, _ignore_hangups)
+    process.send_signal(signal.SIGHUP)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
 
 
 def _write_green_screen(path: Path, frames: int) -> None:
