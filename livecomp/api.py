@@ -332,6 +332,7 @@ def _make_sink(path: Path, info: SourceInfo, config: Config) -> Sink:
         time_base=info.time_base,
         copy_from=copy_from,
         quality=config.output.quality,
+        preset=config.output.preset,
         sample_aspect_ratio=info.sample_aspect_ratio,
     )
 

@@ -28,10 +28,13 @@ from livecomp.smooth.matte import MotionAdaptiveFilter
 from livecomp.smooth.noise import NoiseFilter
 from livecomp.smooth.registry import make_smoother
 
-__all__ = ["Compute", "Config", "OnMiss", "Stages"]
+__all__ = ["Compute", "Config", "OnMiss", "Stages", "X264Preset"]
 
 OnMiss = Literal["stop", "slate"]
 Compute = Literal["auto", "cpu", "gpu"]
+X264Preset = Literal[
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"
+]
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +134,7 @@ class OutputConfig(_Section):
 
     audio: bool = Field(True, description="Copy sound, subtitles, chapters and metadata.")
     quality: int = Field(18, ge=0, le=51, description="Constant rate factor: lower is better and larger.")
-    preset: str = Field("superfast", description="Effort of the H.264 encoder, by x264's names.")
+    preset: X264Preset = Field("superfast", description="Effort of the H.264 encoder, by x264's names.")
 
 
 class LiveConfig(_Section):

@@ -197,6 +197,17 @@ def test_unknown_and_impossible_options_name_the_key() -> None:
         Config().build("no-such-file.jpg")
 
 
+@pytest.mark.usefixtures("short_demo")
+def test_the_preset_reaches_the_encoder(tmp_path: Path) -> None:
+    for preset, trellis in {"ultrafast": b"trellis=0", "slow": b"trellis=2"}.items():
+        config = Config.from_options({"harmonize": {"model": "reinhard"}, "output": {"preset": preset}})
+        out = tmp_path / f"{preset}.mp4"
+        livecomp.process("demo", "white", out, config=config)
+        assert trellis in out.read_bytes()  # x264 writes its settings into the stream
+    with pytest.raises(ConfigError, match=r"output\.preset: .*'superfast'.*received 'quick'"):
+        Config.from_options({"output": {"preset": "quick"}})
+
+
 @pytest.mark.parametrize(
     ("smooth", "stage"),
     [({}, "look ahead"), ({"look_ahead_s": 0}, "smooth"), ({"filter": "one_euro"}, "smooth")],
