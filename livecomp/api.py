@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from livecomp.capture import SourceInfo
+from livecomp.capture import Source, SourceInfo
 from livecomp.capture.registry import open_source
 from livecomp.capture.still import StillSource
 from livecomp.composite.beside import beside_size
@@ -119,7 +119,7 @@ class ProcessReport:
 
 
 def process(
-    source: str | Path,
+    source: str | Path | Callable[[], Source],
     background: str | Path,
     output: str | Path,
     *,
@@ -131,7 +131,7 @@ def process(
     """Put the person of a video, a picture or a folder of pictures into another scene.
 
     Args:
-        source: A video, a picture, a folder, or "demo".
+        source: A video, a picture, a folder, or "demo"; or what makes a source, not yet open, anew with every call.
         background: A picture, a video, a colour such as "#204060", or "blur".
         output: A video, a picture, or a folder, like the source.
         config: All other options; the defaults when None.
@@ -151,21 +151,23 @@ def process(
     target = Path(output)
     extra = None if before_after is None else Path(before_after)
     targets = [target] if extra is None else [target, extra]
-    check_targets([Path(source), Path(background)], targets, overwrite=overwrite)
+    folder = None if callable(source) else Path(source)
+    inputs = [Path(background)] if folder is None else [folder, Path(background)]
+    check_targets(inputs, targets, overwrite=overwrite)
     stages = config.build(background)
-    folder = Path(source)
-    if is_dir(folder):
+    if folder is not None and is_dir(folder):
         if extra is not None:
             raise ConfigError("before/after works for one video or picture, not for a folder")
         pipeline = Pipeline(_for_pictures(stages, config), on_miss=config.on_miss)
         return _process_folder(folder, pipeline, target, config, overwrite=overwrite, progress=progress)
     looks_ahead = config.smooth.filter == "steady" and config.smooth.look_ahead_s > 0
-    foresight = make_foresight(open_source(source), background, config) if looks_ahead else None
-    return _process_one(source, stages, foresight, target, extra, config, progress)
+    make_source = source if callable(source) else functools.partial(open_source, source)
+    foresight = make_foresight(make_source(), background, config) if looks_ahead else None
+    return _process_one(make_source(), stages, foresight, target, extra, config, progress)
 
 
 def _process_one(
-    spec: str | Path,
+    reader: Source,
     stages: Stages,
     foresight: Foresight | None,
     target: Path,
@@ -173,7 +175,7 @@ def _process_one(
     config: Config,
     progress: Progress,
 ) -> ProcessReport:
-    with closing(open_source(spec)) as source:
+    with closing(reader) as source:
         source.open()
         total = source.info.frame_count
         outputs = [Output(_make_sink(target, source.info, config))]

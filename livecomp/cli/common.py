@@ -151,7 +151,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Replace existing files."
 def ends_tidily() -> Iterator[None]:
     """Within, SIGTERM and SIGHUP end the command as Ctrl-C does: nothing half done stays. The exit code is a shell's.
 
-    What was ignored before, as `nohup` does, stays so. The first of them counts: a terminal that is closed may send more.
+    What was ignored before, as `nohup` does, stays so. Only the first counts: a terminal that is closed may send more.
     """
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 

@@ -164,13 +164,14 @@ def demo(
 ) -> None:
     """Harmonize the built-in portrait into the built-in scene: demo.mp4 and before-after.png."""
     from livecomp import api
+    from livecomp.capture.demo import DemoSource
     from livecomp.config import Config
 
     config = Config.from_options({"harmonize": {"model": model}})
     api.make_folder(output)
     with show_progress("demo") as progress:
         report = api.process(
-            "demo",
+            DemoSource,  # itself, since a file or a folder of that name would go first
             background,
             output / "demo.mp4",
             config=config,

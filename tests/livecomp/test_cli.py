@@ -221,6 +221,14 @@ def test_a_run_under_nohup_survives_the_terminal(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
 
 
+def test_the_demo_is_the_built_in_one_whatever_the_folder_holds(tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    result = run("demo", "-o", "out", "--model", "mkl", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "150 frames" in result.stdout
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["before-after.png", "demo.mp4"]
+
+
 def _write_green_screen(path: Path, frames: int) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=30)
