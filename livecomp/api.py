@@ -69,7 +69,7 @@ def harmonize(
         (H, W, 3) uint8 sRGB, a new array; identical to the composite wherever the mask is 0.
 
     Raises:
-        InputError: The two differ in size, or the mask is empty.
+        InputError: The two differ in size, or the mask is empty or goes from 0 to 1 alone.
         ConfigError: There is no such model.
         ModelError: The network cannot be loaded or run.
     """
@@ -84,6 +84,8 @@ def harmonize(
         )
     if not alpha.any():
         raise InputError("the mask is empty: there is nobody to harmonize; 255 (or True) marks the person")
+    if alpha.max() == 1:
+        raise InputError("the mask goes from 0 to 1: expected 0..255, where 255 marks the person, or bool")
     frame = Frame(freeze(rgb.copy()), 0).with_alpha(alpha.copy())
     harmonizer = _opened_harmonizer(model)
     small, small_alpha = make_input(frame.rgb, frame.rgb, frame.require_alpha(), harmonizer.input_size)
@@ -243,7 +245,7 @@ def harmonize_file(
     """`harmonize` for pictures on disk; the result appears complete or not at all.
 
     Raises:
-        InputError: A picture cannot be read, the two differ in size, or the mask is empty.
+        InputError: A picture cannot be read, or as `harmonize`.
         OutputError: The result cannot be written.
         ConfigError: The output exists and `overwrite` is False, or it is one of the inputs.
     """

@@ -56,7 +56,7 @@ def read_image(path: str | Path) -> U8Array:
 def read_mask(path: str | Path) -> U8Array:
     """A mask: the grey value of a picture, white = person; of a picture with transparency, its opacity.
 
-    The orientation tag is applied, and 16 bits become 8.
+    The orientation tag is applied, but for the opacity of PNG and WebP, which is taken as stored; 16 bits become 8.
 
     Returns:
         (H, W) uint8, 255 = person, read-only.

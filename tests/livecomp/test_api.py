@@ -63,6 +63,8 @@ def test_harmonize_refuses_what_it_cannot_use() -> None:
         livecomp.harmonize(rgb, mask[:-1])
     with pytest.raises(InputError, match="empty"):
         livecomp.harmonize(rgb, np.zeros_like(mask))
+    with pytest.raises(InputError, match=r"goes from 0 to 1: expected 0\.\.255"):
+        livecomp.harmonize(rgb, mask // 255)
     with pytest.raises(InputError, match=r"expected a composite of \(H, W, 3\)"):
         livecomp.harmonize(mask, mask)
     with pytest.raises(ConfigError, match="known are"):
