@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from livecomp.capture import SourceInfo
+from livecomp.capture import Source, SourceInfo
 from livecomp.capture.registry import open_source
 from livecomp.capture.still import StillSource
 from livecomp.composite.beside import beside_size
@@ -29,6 +29,7 @@ from livecomp.offline import BesidePicker, Output, run_offline
 from livecomp.output import Sink
 from livecomp.output.still import StillSink
 from livecomp.output.video import VideoSink
+from livecomp.paths import exists, is_dir, is_file
 from livecomp.pipeline import Pipeline
 from livecomp.stats import StageSummary
 
@@ -68,7 +69,7 @@ def harmonize(
         (H, W, 3) uint8 sRGB, a new array; identical to the composite wherever the mask is 0.
 
     Raises:
-        InputError: The two differ in size, or the mask is empty.
+        InputError: The two differ in size, or the mask is empty or goes from 0 to 1 alone.
         ConfigError: There is no such model.
         ModelError: The network cannot be loaded or run.
     """
@@ -83,6 +84,8 @@ def harmonize(
         )
     if not alpha.any():
         raise InputError("the mask is empty: there is nobody to harmonize; 255 (or True) marks the person")
+    if alpha.max() == 1:
+        raise InputError("the mask goes from 0 to 1: expected 0..255, where 255 marks the person, or bool")
     frame = Frame(freeze(rgb.copy()), 0).with_alpha(alpha.copy())
     harmonizer = _opened_harmonizer(model)
     small, small_alpha = make_input(frame.rgb, frame.rgb, frame.require_alpha(), harmonizer.input_size)
@@ -118,7 +121,7 @@ class ProcessReport:
 
 
 def process(
-    source: str | Path,
+    source: str | Path | Callable[[], Source],
     background: str | Path,
     output: str | Path,
     *,
@@ -130,7 +133,7 @@ def process(
     """Put the person of a video, a picture or a folder of pictures into another scene.
 
     Args:
-        source: A video, a picture, a folder, or "demo".
+        source: A video, a picture, a folder, or "demo"; or what makes a source, not yet open, anew with every call.
         background: A picture, a video, a colour such as "#204060", or "blur".
         output: A video, a picture, or a folder, like the source.
         config: All other options; the defaults when None.
@@ -150,21 +153,23 @@ def process(
     target = Path(output)
     extra = None if before_after is None else Path(before_after)
     targets = [target] if extra is None else [target, extra]
-    check_targets([Path(source), Path(background)], targets, overwrite=overwrite)
+    folder = None if callable(source) else Path(source)
+    inputs = [Path(background)] if folder is None else [folder, Path(background)]
+    check_targets(inputs, targets, overwrite=overwrite)
     stages = config.build(background)
-    folder = Path(source)
-    if folder.is_dir():
+    if folder is not None and is_dir(folder):
         if extra is not None:
             raise ConfigError("before/after works for one video or picture, not for a folder")
         pipeline = Pipeline(_for_pictures(stages, config), on_miss=config.on_miss)
         return _process_folder(folder, pipeline, target, config, overwrite=overwrite, progress=progress)
     looks_ahead = config.smooth.filter == "steady" and config.smooth.look_ahead_s > 0
-    foresight = make_foresight(open_source(source), background, config) if looks_ahead else None
-    return _process_one(source, stages, foresight, target, extra, config, progress)
+    make_source = source if callable(source) else functools.partial(open_source, source)
+    foresight = make_foresight(make_source(), background, config) if looks_ahead else None
+    return _process_one(make_source(), stages, foresight, target, extra, config, progress)
 
 
 def _process_one(
-    spec: str | Path,
+    reader: Source,
     stages: Stages,
     foresight: Foresight | None,
     target: Path,
@@ -172,7 +177,7 @@ def _process_one(
     config: Config,
     progress: Progress,
 ) -> ProcessReport:
-    with closing(open_source(spec)) as source:
+    with closing(reader) as source:
         source.open()
         total = source.info.frame_count
         outputs = [Output(_make_sink(target, source.info, config))]
@@ -240,7 +245,7 @@ def harmonize_file(
     """`harmonize` for pictures on disk; the result appears complete or not at all.
 
     Raises:
-        InputError: A picture cannot be read, the two differ in size, or the mask is empty.
+        InputError: A picture cannot be read, or as `harmonize`.
         OutputError: The result cannot be written.
         ConfigError: The output exists and `overwrite` is False, or it is one of the inputs.
     """
@@ -305,12 +310,12 @@ def check_targets(sources: Sequence[Path], targets: Sequence[Path], *, overwrite
     Raises:
         ConfigError: One of them would.
     """
-    taken = {path.resolve() for path in sources if path.exists()}
+    taken = {path.resolve() for path in sources if exists(path)}
     for target in targets:
         resolved = target.resolve()
         if resolved in taken:
             raise ConfigError(f"{target} is an input or another output; give this output a name of its own")
-        if target.is_file() and not overwrite:
+        if is_file(target) and not overwrite:
             raise ConfigError(f"{target} exists; give another name, or allow replacing it with --yes")
         taken.add(resolved)
 
@@ -331,14 +336,20 @@ def _make_sink(path: Path, info: SourceInfo, config: Config) -> Sink:
         time_base=info.time_base,
         copy_from=copy_from,
         quality=config.output.quality,
+        preset=config.output.preset,
         sample_aspect_ratio=info.sample_aspect_ratio,
     )
 
 
 def _pictures(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder")
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not is_dir(folder):
+        raise InputError(f"{folder} is not a folder that you may read")
+    try:
+        # names that begin with a dot are what a run left that was killed, and what macOS keeps beside files
+        visible = (path for path in folder.iterdir() if not path.name.startswith("."))
+        found = sorted(path for path in visible if path.suffix.lower() in IMAGE_SUFFIXES)
+    except OSError as error:
+        raise InputError(f"cannot read the folder {folder}: {error.strerror}") from error
     if not found:
         raise InputError(f"{folder} holds no picture ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return found

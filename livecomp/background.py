@@ -17,6 +17,7 @@ from livecomp.frame import Frame, U8Array, freeze
 from livecomp.media.dusk import draw_dusk
 from livecomp.media.image import IMAGE_SUFFIXES, read_image
 from livecomp.media.video import VideoReader
+from livecomp.paths import exists
 
 __all__ = [
     "Background",
@@ -111,17 +112,19 @@ def open_background(spec: str | Path, fit: Fit = "cover") -> Background:
     path = Path(spec)
     if text == "demo":
         return PictureBackground(text, draw_dusk, fit)
-    if not path.exists() and (text == "blur" or text.startswith("blur:")):
+    if not exists(path) and (text == "blur" or text.startswith("blur:")):
         return BlurBackground(_blur_strength(text))
     if match := re.fullmatch(r"#([0-9a-fA-F]{6}|[0-9a-fA-F]{3})", text):
         digits = match[1] if len(match[1]) == 6 else "".join(2 * digit for digit in match[1])
         red, green, blue = bytes.fromhex(digits)
         return ColorBackground((red, green, blue), text)
-    if text.lower() in _COLORS and not path.exists():
+    if text.lower() in _COLORS and not exists(path):
         return ColorBackground(_COLORS[text.lower()], text)
-    if not path.exists():
+    if not exists(path):
         known = ", ".join(sorted(_COLORS))
-        raise ConfigError(f"no background {text!r}: expected a file, '#rrggbb', {known}, blur or demo")
+        raise ConfigError(
+            f"no background {text!r}: expected a file that you may read, '#rrggbb', {known}, blur or demo"
+        )
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return PictureBackground(text, lambda: read_image(path), fit)
     return VideoBackground(path, fit)

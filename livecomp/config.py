@@ -28,10 +28,13 @@ from livecomp.smooth.matte import MotionAdaptiveFilter
 from livecomp.smooth.noise import NoiseFilter
 from livecomp.smooth.registry import make_smoother
 
-__all__ = ["Compute", "Config", "OnMiss", "Stages"]
+__all__ = ["Compute", "Config", "OnMiss", "Stages", "X264Preset"]
 
 OnMiss = Literal["stop", "slate"]
 Compute = Literal["auto", "cpu", "gpu"]
+X264Preset = Literal[
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"
+]
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +134,7 @@ class OutputConfig(_Section):
 
     audio: bool = Field(True, description="Copy sound, subtitles, chapters and metadata.")
     quality: int = Field(18, ge=0, le=51, description="Constant rate factor: lower is better and larger.")
-    preset: str = Field("superfast", description="Effort of the H.264 encoder, by x264's names.")
+    preset: X264Preset = Field("superfast", description="Effort of the H.264 encoder, by x264's names.")
 
 
 class LiveConfig(_Section):
@@ -146,7 +149,9 @@ class LiveConfig(_Section):
     adapt: bool = Field(True, description="Lower the cost in steps while frames come too late.")
     budget_ms: float = Field(50, ge=5, le=1000, description="95 % of all frames shall leave this soon after capture.")
     stall_ms: int = Field(250, ge=50, le=5000, description="Show the slate when no fresh picture came for so long.")
-    fade_ms: int = Field(500, ge=0, le=3000, description="A new background fades in over this time.")
+    fade_ms: int = Field(
+        500, ge=0, le=3000, description="A new background fades in over this time, but for blur, which is left at once."
+    )
     slate: Path | None = Field(None, description="Picture to show in place of a frame that must not be shown.")
     ondemand: bool = Field(True, description="Camera and networks sleep while nobody watches the virtual camera.")
 

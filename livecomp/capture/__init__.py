@@ -12,7 +12,7 @@ from typing import Protocol
 
 from livecomp.frame import Frame
 
-__all__ = ["Source", "SourceInfo"]
+__all__ = ["LiveSource", "Source", "SourceInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,4 +66,16 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Release everything; harmless when repeated."""
+        ...
+
+
+class LiveSource(Source, Protocol):
+    """The source of a call: frames carry monotonic time and never end, and it may be opened again and again."""
+
+    def look(self) -> None:
+        """See whether it could be opened, without switching a camera on.
+
+        Raises:
+            InputError: It could not, as far as that can be seen.
+        """
         ...

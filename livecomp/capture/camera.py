@@ -14,7 +14,7 @@ from pathlib import Path
 
 from livecomp.capture import SourceInfo
 from livecomp.capture.devices import CameraInfo, busy_text, find_again, find_camera, has_v4l2, permission_text
-from livecomp.capture.negotiate import choose_mode
+from livecomp.capture.negotiate import Mode, choose_mode
 from livecomp.capture.pictures import OpenCvPictures, Pictures, V4l2Pictures
 from livecomp.capture.reader import Reader
 from livecomp.errors import InputError, reason
@@ -92,6 +92,11 @@ class CameraSource:
         self._has_read = False
         log.info("%s gives %s", self._name, pictures.description)
 
+    def look(self) -> None:
+        """See `LiveSource.look`; without V4L2 nothing can be seen before the lamp is lit."""
+        if has_v4l2():
+            self._mode(self._find())
+
     def read(self) -> Frame:
         """The newest frame that was not read yet.
 
@@ -140,14 +145,17 @@ class CameraSource:
             raise InputError(f"the camera {known.name} is not plugged in; it is used again as soon as it is back")
         return camera
 
-    def _opened(self, camera: CameraInfo) -> Pictures:
+    def _mode(self, camera: CameraInfo) -> tuple[Mode, Fraction]:
         if camera.trouble:
             raise InputError(camera.trouble)
         chosen = choose_mode(camera.modes, self._size_wh, self._fps)
         if chosen is None:
             formats = ", ".join(sorted({mode.fourcc for mode in camera.modes})) or "none"
             raise InputError(f"the camera {camera.name} has no format that can be read; it has: {formats}")
-        mode, rate = chosen
+        return chosen
+
+    def _opened(self, camera: CameraInfo) -> Pictures:
+        mode, rate = self._mode(camera)
         try:
             return V4l2Pictures(V4l2Stream(open_device(camera.path), mode, rate))
         except OSError as error:

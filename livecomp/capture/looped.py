@@ -45,6 +45,13 @@ class LoopedSource:
         self._still = self._shift_ns = None
         self._due_ns = time.monotonic_ns()
 
+    def look(self) -> None:
+        """See `LiveSource.look`."""
+        try:
+            self._source.open()
+        finally:
+            self._source.close()
+
     def read(self) -> Frame:
         """See `Source.read`; waits until the frame is due, and never ends.
 

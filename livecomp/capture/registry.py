@@ -6,7 +6,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
-from livecomp.capture import Source
+from livecomp.capture import LiveSource, Source
 from livecomp.capture.camera import CameraSource
 from livecomp.capture.demo import DemoSource
 from livecomp.capture.looped import LoopedSource
@@ -15,6 +15,7 @@ from livecomp.capture.synthetic import SyntheticSource
 from livecomp.capture.video import VideoSource
 from livecomp.errors import InputError
 from livecomp.media.image import IMAGE_SUFFIXES
+from livecomp.paths import exists, is_dir, is_file
 
 __all__ = ["BUILT_IN_SOURCES", "open_camera", "open_source"]
 
@@ -32,15 +33,17 @@ def open_source(spec: str | Path) -> Source:
         InputError: There is nothing of that name.
     """
     path = Path(spec)
-    if not path.exists() and str(spec) in BUILT_IN_SOURCES:
+    if not exists(path) and str(spec) in BUILT_IN_SOURCES:
         return BUILT_IN_SOURCES[str(spec)]()
-    if not path.exists():
+    if not exists(path):
         built_in = " or ".join(repr(name) for name in sorted(BUILT_IN_SOURCES))
-        raise InputError(f"there is no file {path}; expected a video, a picture, a folder of pictures, {built_in}")
+        raise InputError(
+            f"there is no file {path} that you may read; expected a video, a picture, a folder of pictures, {built_in}"
+        )
     return StillSource(path) if path.suffix.lower() in IMAGE_SUFFIXES else VideoSource(path)
 
 
-def open_camera(spec: str, *, size_wh: tuple[int, int], fps: Fraction | int, root: Path = Path("/")) -> Source:
+def open_camera(spec: str, *, size_wh: tuple[int, int], fps: Fraction | int, root: Path = Path("/")) -> LiveSource:
     """The source of a call, not yet open: a camera, or what plays in its place, again and again in real time.
 
     Args:
@@ -53,6 +56,6 @@ def open_camera(spec: str, *, size_wh: tuple[int, int], fps: Fraction | int, roo
         InputError: A file cannot be taken; a camera says so when it is opened.
     """
     path = Path(spec)
-    if spec in BUILT_IN_SOURCES or path.is_file() or path.is_dir():
+    if spec in BUILT_IN_SOURCES or is_file(path) or is_dir(path):
         return LoopedSource(open_source(spec), fps=float(fps))
     return CameraSource(spec, size_wh=size_wh, fps=fps, root=root)

@@ -1,7 +1,8 @@
 """The command line. Errors end with one line and an exit code that means something, never with a traceback.
 
 Exit codes: 0 done; 1 unexpected error; 2 wrong usage; 3 input, 4 output, 5 a frame had no valid matte, 6 model,
-7 something is not installed, 8 options, 9 internal contract, 10 slower than before (bench); 130 interrupted.
+7 something is not installed, 8 options, 9 internal contract, 10 slower than before (bench); 130 interrupted,
+143 and 129 ended by SIGTERM and SIGHUP.
 """
 
 from __future__ import annotations

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from enum import StrEnum
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -14,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 import livecomp
-from livecomp.errors import LiveCompError
+from livecomp.errors import LiveCompError, reason
 from livecomp.threads import bound_arenas, bound_threads
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "Strength",
     "Yes",
     "app",
+    "ends_tidily",
     "main",
     "say",
     "show_progress",
@@ -44,7 +47,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-stderr = Console(stderr=True)
+
+class _Log(Console):
+    """A console that falls silent once nobody reads it; Rich would end the thread that writes."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
+log = logging.getLogger(__name__)
+
+stderr = _Log(stderr=True)
 stdout = Console()
 
 
@@ -93,6 +106,11 @@ def main() -> None:
     except LiveCompError as error:
         say(f"livecomp: {error}", "red")
         raise SystemExit(error.exit_code) from None
+    except Exception as error:  # the last resort: nobody expected this one
+        log.debug("it was raised here:", exc_info=error)
+        text = " ".join(reason(error).split())
+        say(f"livecomp: unexpected {type(error).__name__}: {text}; `livecomp -vv ...` says where", "red")
+        raise SystemExit(LiveCompError.exit_code) from None
 
 
 def _version(wanted: bool) -> None:
@@ -127,6 +145,26 @@ ComputeOption = Annotated[
     Compute | None, typer.Option("--compute", help="Where frames are processed: a GPU (NVIDIA) if any, or the CPU.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Replace existing files.")]
+
+
+@contextmanager
+def ends_tidily() -> Iterator[None]:
+    """Within, SIGTERM and SIGHUP end the command as Ctrl-C does: nothing half done stays. The exit code is a shell's.
+
+    What was ignored before, as `nohup` does, stays so. Only the first counts: a terminal that is closed may send more.
+    """
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+    def end(number: int, frame: FrameType | None) -> None:
+        for known in numbers:
+            signal.signal(known, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    with ExitStack() as handlers:
+        for number in numbers:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                handlers.callback(signal.signal, number, signal.signal(number, end))
+        yield
 
 
 class _Rate(ProgressColumn):

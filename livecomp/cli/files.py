@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,17 +22,22 @@ from livecomp.cli.common import (
     Strength,
     Yes,
     app,
+    ends_tidily,
     say,
     show_progress,
     stdout,
 )
-from livecomp.errors import ConfigError, LiveCompError
+from livecomp.errors import ConfigError, LiveCompError, OutputError
+from livecomp.paths import exists, is_dir, is_file
 from livecomp.stats import peak_mib
 
 __all__: list[str] = []
 
+_TABLE = Path("-")  # as a file of timings: printed instead
+
 
 @app.command()
+@ends_tidily()
 def process(
     source: Annotated[
         str, typer.Argument(metavar="INPUT", help="A video, a picture, a folder of pictures, or 'demo'.")
@@ -103,6 +109,12 @@ def process(
     from livecomp import api
     from livecomp.config import Config
 
+    if timings is not None and timings.parent not in (output, *output.parents) and not is_dir(timings.parent):
+        # told now, not after the work, which may make the output's folder
+        raise OutputError(f"cannot write {timings}: there is no folder {timings.parent}")
+    if timings is not None and timings != _TABLE:
+        others = [output] if before_after is None else [output, before_after]
+        api.check_targets([Path(source), Path(background)], [*others, timings], overwrite=yes)
     config = Config.from_options(
         {
             "segment": {
@@ -141,6 +153,7 @@ def process(
 
 
 @app.command()
+@ends_tidily()
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("livecomp-demo"),
     background: Annotated[
@@ -151,13 +164,14 @@ def demo(
 ) -> None:
     """Harmonize the built-in portrait into the built-in scene: demo.mp4 and before-after.png."""
     from livecomp import api
+    from livecomp.capture.demo import DemoSource
     from livecomp.config import Config
 
     config = Config.from_options({"harmonize": {"model": model}})
     api.make_folder(output)
     with show_progress("demo") as progress:
         report = api.process(
-            "demo",
+            DemoSource,  # itself, since a file or a folder of that name would go first
             background,
             output / "demo.mp4",
             config=config,
@@ -165,11 +179,12 @@ def demo(
             overwrite=yes,
             progress=progress,
         )
-    _summarise(report, output / "demo.mp4", Path("-"))
+    _summarise(report, output / "demo.mp4", _TABLE)
     stdout.print(f"{output / 'before-after.png'}: the plain composite beside the harmonized one", soft_wrap=True)
 
 
 @app.command()
+@ends_tidily()
 def harmonize(
     composite: Annotated[Path | None, typer.Argument(help="The composite picture.", show_default=False)] = None,
     mask: Annotated[
@@ -220,14 +235,17 @@ def _summarise(report: Any, output: Path, timings: Path | None) -> None:  # noqa
     stdout.print(f"{output}: {report.frames} frames in {report.seconds:.1f} s, {rate:.1f} frames/s", soft_wrap=True)
     if report.slates:
         say(f"{report.slates} of {report.frames} frames had no valid matte and became slates", "yellow")
-    if timings is not None and str(timings) != "-":
+    if timings is not None and timings != _TABLE:
         payload = {
             "frames": report.frames,
             "seconds": report.seconds,
             "peak_mib": peak_mib(),
             "stages": [asdict(row) for row in report.stages],
         }
-        timings.write_text(json.dumps(payload, indent=2) + "\n")
+        try:
+            _write_text(timings, json.dumps(payload, indent=2) + "\n")
+        except OSError as error:
+            raise OutputError(f"cannot write {timings}: {error.strerror}") from error
     elif timings is not None:
         table = Table(box=None, pad_edge=False)
         for heading in ("stage", "frames", "mean ms", "p50", "p95", "p99"):
@@ -238,6 +256,23 @@ def _summarise(report: Any, output: Path, timings: Path | None) -> None:  # noqa
         stdout.print(table)
         stdout.print(f"most memory {peak_mib():.0f} MiB", highlight=False)
     report_failed(report.failed)
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Write a file that appears complete or not at all; what is no file, such as a pipe, is written to as it is."""
+    from livecomp.media.image import partial_path
+
+    target = path.resolve()
+    if exists(target) and not is_file(target):
+        target.write_text(text)
+        return
+    partial = partial_path(target)
+    try:
+        partial.write_text(text)
+        partial.replace(target)
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def report_failed(failed: list[tuple[Path, LiveCompError]]) -> None:

@@ -28,6 +28,7 @@ from livecomp.live.session import LiveSession
 from livecomp.output import Sink
 from livecomp.output.viewers import ViewerWatch
 from livecomp.output.virtual import VirtualCameraSink
+from livecomp.paths import is_file
 
 __all__ = ["CallOptions", "default_config_file", "run_call"]
 
@@ -81,11 +82,11 @@ def run_call(
         LiveCompError: It cannot begin.
     """
     file = options.file or default_config_file()
-    if options.file is not None and not options.file.is_file():
+    if options.file is not None and not is_file(options.file):
         raise ConfigError(
             f"there is no configuration file {options.file}; `livecomp config > {options.file}` makes one"
         )
-    found = read_options(file) if file.is_file() else {}
+    found = read_options(file) if is_file(file) else {}
     config = Config.from_options(layered(found, options.given))
     live = config.live
     size_wh, fps = (live.width, live.height), Fraction(live.fps).limit_denominator(1001)

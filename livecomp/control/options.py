@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 import textwrap
 import tomllib
@@ -15,6 +16,7 @@ from pydantic import BaseModel
 
 from livecomp.config import Config
 from livecomp.errors import ConfigError
+from livecomp.paths import exists
 
 __all__ = [
     "absolute",
@@ -88,9 +90,11 @@ def check_key(key: str) -> None:
 def parse_value(text: str) -> Any:  # noqa: ANN401  any TOML value
     """A value as in TOML, where it is one, and a string where it is not, so that quotes are not needed."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = tomllib.loads(f"value = {text}")["value"]
+        json.dumps(value)
+    except (tomllib.TOMLDecodeError, TypeError):  # TOML has times, which JSON cannot say and no option takes
         return text
+    return value
 
 
 def is_file_option(key: str) -> bool:
@@ -105,8 +109,8 @@ def absolute(spec: str, folder: Path) -> str:
         spec: What was typed; "~" is the home folder.
         folder: Where relative paths begin.
     """
-    path = folder / Path(spec).expanduser()
-    return str(path) if path.exists() else spec
+    path = folder / os.path.expanduser(spec)  # noqa: PTH111  Path's raises for "~" and a user that there is not
+    return str(path) if exists(path) else spec
 
 
 def read_options(path: Path) -> dict[str, Any]:

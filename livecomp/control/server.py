@@ -14,9 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from livecomp.control.client import ask
 from livecomp.control.place import LONGEST_PATH, make_private
-from livecomp.errors import DependencyError, InputError, OutputError
+from livecomp.errors import DependencyError, OutputError
 
 __all__ = ["ControlServer"]
 
@@ -25,6 +24,7 @@ log = logging.getLogger(__name__)
 _LONGEST_REQUEST = 1 << 16
 _MOST_CLIENTS = 16
 _PATIENCE_S = 10.0
+_LONGEST_CONNECT_S = 2.0
 
 
 class ControlServer:
@@ -39,6 +39,7 @@ class ControlServer:
         self._path = path
         self._answer = answer
         self._socket: socket.socket | None = None
+        self._inode = (0, 0)
         self._accepting: threading.Thread | None = None
         self._clients: dict[socket.socket, threading.Thread] = {}
         self._lock = threading.Lock()
@@ -61,6 +62,7 @@ class ControlServer:
         # the umask is the process's: a folder of mode 700 keeps others out until the socket itself is closed to them
         try:
             listening.bind(str(self._path))
+            self._inode = _inode(self._path)
             self._path.chmod(0o600)
             listening.listen(_MOST_CLIENTS)
         except OSError as error:
@@ -71,13 +73,17 @@ class ControlServer:
         self._accepting.start()
 
     def stop(self) -> None:
-        """Close all connections and remove the socket; harmless when repeated."""
+        """Close all connections and remove the socket, unless its place is another's by now; harmless when repeated."""
         if self._socket is None or self._accepting is None:
             return
         self._stopping = True
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._accepting.join()
+        # until it is closed nothing else can have its inode
+        with contextlib.suppress(FileNotFoundError):
+            if _inode(self._path) == self._inode:
+                self._path.unlink()
         self._socket.close()
         self._socket = None
         with self._lock:
@@ -87,14 +93,12 @@ class ControlServer:
                 client.shutdown(socket.SHUT_RDWR)
             if thread is not threading.current_thread():
                 thread.join()
-        with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
 
     def _clear_place(self) -> None:
-        """Remove the socket of a call that is no more.
+        """Remove the socket of a call that is no more, which nobody can connect to.
 
         Raises:
-            OutputError: Something else is there, or a call that runs.
+            OutputError: Something else is there, or a call that runs, though it may not answer now.
         """
         try:
             mode = self._path.lstat().st_mode
@@ -102,12 +106,20 @@ class ControlServer:
             return
         if not stat.S_ISSOCK(mode):
             raise OutputError(f"{self._path} is in the way and is no socket; remove it")
-        try:
-            ask({"do": "status"}, self._path, timeout_s=2.0)
-        except InputError:
-            self._path.unlink(missing_ok=True)
-        else:
-            raise OutputError("another LiveComp runs already; end it with `livecomp ctl stop`")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_LONGEST_CONNECT_S)
+            try:
+                connection.connect(str(self._path))
+            except FileNotFoundError:
+                return
+            except ConnectionRefusedError:
+                self._path.unlink(missing_ok=True)
+                return
+            except OSError as error:
+                log.debug("the call that runs does not answer: %s", error)
+        raise OutputError(
+            "another LiveComp runs already; end it with `livecomp ctl stop`, or its process if it does not answer"
+        )
 
     def _accept(self) -> None:
         assert self._socket is not None
@@ -153,6 +165,12 @@ class ControlServer:
         except Exception as error:  # a thread's boundary: a client must not take the call down
             log.warning("a request failed: %s: %s", type(error).__name__, error)
             return {"ok": False, "error": f"{type(error).__name__}: {error}"}
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    """What tells a file from another that took its place."""
+    found = path.lstat()
+    return found.st_dev, found.st_ino
 
 
 def _is_ours(client: socket.socket) -> bool:

@@ -11,8 +11,9 @@ from typing import Any, get_args
 
 from livecomp.config import Config
 from livecomp.control.options import check_key, flat, layered, read_options
-from livecomp.errors import ConfigError, LiveCompError
+from livecomp.errors import ConfigError, LiveCompError, reason
 from livecomp.live import Action, Session
+from livecomp.paths import exists
 
 __all__ = ["Steering"]
 
@@ -69,15 +70,17 @@ class Steering:
     def reload(self, path: Path) -> None:
         """Follow the configuration file; a bad edit is told, and changes nothing."""
         try:
-            found = read_options(path) if path.exists() else {}
+            found = read_options(path) if exists(path) else {}
             with self._lock:
                 changed = {key for key in found.keys() | self._file.keys() if found.get(key) != self._file.get(key)}
                 given = {key: value for key, value in self._given.items() if key not in changed}
                 asked = {key: value for key, value in self._set.items() if key not in changed}
                 self._session.apply(Config.from_options(layered(found, given, asked)))
                 self._file, self._given, self._set = found, given, asked
-        except LiveCompError as error:
-            self.trouble = f"the configuration stays as it was: {error}"
+        except (
+            Exception
+        ) as error:  # a thread's boundary: the next edit is to be followed, whatever is wrong with this one
+            self.trouble = f"the configuration stays as it was: {reason(error)}"
             log.warning("%s", self.trouble)
             return
         self.trouble = ""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 from livecomp.background import fit_to
-from livecomp.capture import Source
+from livecomp.capture import LiveSource
 from livecomp.errors import InputError, reason
 from livecomp.frame import Frame
 from livecomp.live.mailbox import Mailbox
@@ -30,7 +31,9 @@ class Capturer:
         timer: Gets the time of each read.
     """
 
-    def __init__(self, source: Source, frames: Mailbox[Frame], *, size_wh: tuple[int, int], timer: StageTimer) -> None:
+    def __init__(
+        self, source: LiveSource, frames: Mailbox[Frame], *, size_wh: tuple[int, int], timer: StageTimer
+    ) -> None:
         self.camera = ""
         self.captured = 0
         self.trouble = "the camera is being opened"
@@ -48,8 +51,7 @@ class Capturer:
         return self._awake.is_set()
 
     def start(self) -> None:
-        """Begin, awake."""
-        self._awake.set()
+        """Begin; unless it was woken before, the source is not opened, but what is wrong with it is told."""
         self._thread = threading.Thread(target=self._run, name="livecomp-capture", daemon=True)
         self._thread.start()
 
@@ -78,21 +80,28 @@ class Capturer:
         self._thread = None
 
     def _run(self) -> None:
+        if not self._awake.is_set():
+            self._attempt(self._source.look)
         while not self._stopping.is_set():
-            try:
-                self._read_all()
-            except Exception as error:  # a thread's boundary: a camera may fail in any way, and come back
-                text = reason(error)
-                if text != self.trouble:
-                    log.warning("no picture from the camera: %s", text)
-                self.trouble = text
-            finally:
-                self._source.close()
             if not self._awake.is_set():
                 self._frames.clear()
                 self._awake.wait()
-            elif self.trouble:
+                continue
+            self._attempt(self._read_all)
+            if self.trouble:
                 self._stopping.wait(_REOPEN_S)
+
+    def _attempt(self, attempt: Callable[[], None]) -> None:
+        """Do something with the source, which is closed then; what is wrong is kept, and told once."""
+        try:
+            attempt()
+        except Exception as error:  # a thread's boundary: a camera may fail in any way, and come back
+            text = reason(error)
+            if text != self.trouble:
+                log.warning("no picture from the camera: %s", text)
+            self.trouble = text
+        finally:
+            self._source.close()
 
     def _read_all(self) -> None:
         """Open the source and read until it fails or is no longer wanted."""

@@ -21,7 +21,7 @@ from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from livecomp.background import Background, fit_to
-from livecomp.capture import Source
+from livecomp.capture import LiveSource
 from livecomp.composite.slate import make_slate
 from livecomp.config import Config, Stages
 from livecomp.errors import ConfigError, LiveCompError
@@ -75,7 +75,7 @@ class LiveSession:
 
     Args:
         config: All options.
-        source: Opened and closed here, again and again while it fails; frames carry monotonic time.
+        source: Opened and closed here, again and again while it fails.
         sinks: The first is the virtual camera.
         watch: When given and `live.ondemand`, camera and networks sleep while nobody watches.
         device: Names the virtual camera.
@@ -86,7 +86,7 @@ class LiveSession:
         self,
         config: Config,
         *,
-        source: Source,
+        source: LiveSource,
         sinks: Sequence[Sink],
         watch: Watch | None = None,
         device: Callable[[], str] = lambda: "",
@@ -135,6 +135,7 @@ class LiveSession:
             self._presenter.stop()
             raise
         self._worker.start()
+        self._wake_or_sleep()
         self._capturer.start()
         self._trim_s = time.monotonic() + _SETTLED_S
         self._steering = threading.Thread(target=self._steer, name="livecomp-steer", daemon=True)
@@ -223,10 +224,17 @@ class LiveSession:
     def _detail(self) -> str:
         if self._is_loading:
             return "networks and scene are being loaded"
-        parts = (self._presenter, self._capturer, self._worker, self._scene, self._harmonizer)
-        if self._action != "pause" and not self._capturer.is_awake:
+        is_awake = self._capturer.is_awake
+        if self._action != "pause" and not is_awake:
             return "nobody watches"
-        return next((part.trouble for part in parts if part.trouble), "")
+        troubles = (
+            self._presenter.trouble,
+            self._capturer.trouble if is_awake else "",
+            self._worker.trouble,
+            self._scene.trouble,
+            self._harmonizer.trouble,
+        )
+        return next((trouble for trouble in troubles if trouble), "")
 
     def _steer(self) -> None:
         """Follow the viewers and keep frames in time."""

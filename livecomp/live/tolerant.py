@@ -1,7 +1,8 @@
 """Stages of a call that go on when what they hold fails.
 
 The scene keeps its last picture, the harmonizer its last correction. Neither can show the room: a scene comes from the
-background alone, and a correction has no pixels. Mattes have no such stand-in; a frame without one is a slate.
+background alone, a blurred room is gone at once when another background is asked for, and a correction has no pixels.
+Mattes have no such stand-in; a frame without one is a slate.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import threading
 import cv2
 import numpy as np
 
-from livecomp.background import Background, fit_to
+from livecomp.background import Background, BlurBackground, fit_to
 from livecomp.correction import Correction
 from livecomp.errors import LiveCompError, reason
 from livecomp.frame import Frame, U8Array, freeze
@@ -64,11 +65,14 @@ class Scene:
 
         Args:
             background: Open; owned by this scene from now on.
-            fade_ms: Length of the fade; 0 cuts.
+            fade_ms: Length of the fade; 0 cuts, and so does leaving the blurred room.
         """
         with self._lock:
             if self._previous is not None:
                 self._previous.close()
+            if isinstance(self._current, BlurBackground):
+                # it shows the room: who leaves it wants that to end, not to be held, nor to fade when a pause is over
+                self._last, fade_ms = None, 0
             self._previous, self._current = self._current, background
             self._fade_ns, self._fade_start_ns = fade_ms * 1_000_000, None
             self._retry_ns, self.trouble = None, ""

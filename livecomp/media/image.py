@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import secrets
 from pathlib import Path
 from typing import cast
 
@@ -31,7 +31,10 @@ _WRITE_OPTIONS = {
     ".webp": [cv2.IMWRITE_WEBP_QUALITY, 95],
     ".png": [cv2.IMWRITE_PNG_COMPRESSION, 4],
 }
-_PARTIAL_STEM_CHARS = 48  # with four bytes a character the name stays below the 255 bytes of most file systems
+# With four bytes a character the name stays below the 255 bytes of most file systems.
+_PARTIAL_STEM_CHARS = 48
+_PARTIAL_SUFFIX_CHARS = 6
+_PARTIAL_TOKEN_BYTES = 6
 
 
 def read_image(path: str | Path) -> U8Array:
@@ -53,7 +56,7 @@ def read_image(path: str | Path) -> U8Array:
 def read_mask(path: str | Path) -> U8Array:
     """A mask: the grey value of a picture, white = person; of a picture with transparency, its opacity.
 
-    The orientation tag is applied, and 16 bits become 8.
+    The orientation tag is applied, but for the opacity of PNG and WebP, which is taken as stored; 16 bits become 8.
 
     Returns:
         (H, W) uint8, 255 = person, read-only.
@@ -101,9 +104,9 @@ def write_image(path: str | Path, rgb: U8Array) -> None:
 
 
 def partial_path(target: Path) -> Path:
-    """Where a result is kept until it is complete: hidden in the same folder, with the process in its name."""
-    stem = target.stem[:_PARTIAL_STEM_CHARS]
-    return target.with_name(f".{stem}.partial-{os.getpid()}{target.suffix}")
+    """Where a result is kept until it is complete: hidden in the same folder, under another name with every call."""
+    stem, suffix = target.stem[:_PARTIAL_STEM_CHARS], target.suffix[:_PARTIAL_SUFFIX_CHARS]
+    return target.with_name(f".{stem}.partial-{secrets.token_hex(_PARTIAL_TOKEN_BYTES)}{suffix}")
 
 
 def _decode(path: Path, flags: int) -> NDArray[np.uint8 | np.uint16]:

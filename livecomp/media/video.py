@@ -20,6 +20,7 @@ from av.video.stream import VideoStream
 from livecomp.errors import InputError
 from livecomp.frame import U8Array
 from livecomp.media.convert import Orientation, RgbConverter
+from livecomp.paths import is_dir
 
 __all__ = ["VIDEO_SUFFIXES", "VideoInfo", "VideoReader", "url_from_path"]
 
@@ -97,7 +98,7 @@ class VideoReader:
             InputError: It is missing, empty or damaged, holds no video, or is tagged as high dynamic range.
         """
         self.close()
-        if self._path.is_dir():
+        if is_dir(self._path):
             raise InputError(f"{self._path} is a folder, not a video")
         try:
             if self._path.stat().st_size == 0:

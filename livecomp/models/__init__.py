@@ -13,6 +13,7 @@ from pathlib import Path
 import platformdirs
 
 from livecomp.errors import DependencyError, ModelError
+from livecomp.paths import is_file
 
 __all__ = ["MODELS", "ModelInfo", "ModelSpec", "list_models", "model_path", "models_folder"]
 
@@ -116,7 +117,7 @@ def model_path(name: str) -> Path:
         raise ModelError(f"there is no network {name!r}; known are {', '.join(sorted(MODELS))}")
     spec = MODELS[name]
     path = _file(spec)
-    if not path.is_file():
+    if not is_file(path):
         hint = f"run: {spec.install}" if spec.install else "it ships with LiveComp: install LiveComp again"
         raise DependencyError(f"the network {name!r} is not installed: {path} does not exist; {hint}")
     _verify(name, spec, path)
@@ -125,7 +126,7 @@ def model_path(name: str) -> Path:
 
 def list_models() -> list[ModelInfo]:
     """All networks, installed or not, in the order of `MODELS`."""
-    return [ModelInfo(name, spec, path if (path := _file(spec)).is_file() else None) for name, spec in MODELS.items()]
+    return [ModelInfo(name, spec, path if is_file(path := _file(spec)) else None) for name, spec in MODELS.items()]
 
 
 def _file(spec: ModelSpec) -> Path:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
+from av.codec import Codec
 from av.container import OutputContainer
 from av.error import InvalidDataError
 from av.packet import Packet
@@ -18,7 +19,7 @@ __all__ = ["Carrier", "PacketCarrier", "SoundCarrier", "TextCarrier"]
 
 log = logging.getLogger(__name__)
 
-_OPUS_RATE = 48_000
+_USUAL_RATE = 48_000  # Hz; every encoder here knows it
 _LAYOUTS = {1: "mono", 6: "5.1", 8: "7.1"}  # by channels, as files without a layout of their own need it; else stereo
 
 
@@ -86,7 +87,7 @@ class SoundCarrier:
 
     def __init__(self, stream: AudioStream, output: OutputContainer, codec: str) -> None:
         source = stream.codec_context
-        rate = _OPUS_RATE if codec == "libopus" else source.sample_rate
+        rate = _encoded_rate(codec, source.sample_rate)
         target = output.add_stream(codec, rate=rate, layout=_LAYOUTS.get(source.layout.nb_channels, "stereo"))
         assert isinstance(target, AudioStream)
         _copy_labels(stream, target)
@@ -155,6 +156,12 @@ class TextCarrier:
 
     def finish(self) -> None:
         """See `Carrier.finish`."""
+
+
+def _encoded_rate(codec: str, rate: int) -> int:
+    """The sound's own rate where the encoder knows it, else the usual one; always that for Opus. In Hz."""
+    known = Codec(codec, "w").audio_rates
+    return rate if codec != "libopus" and (known is None or rate in known) else _USUAL_RATE
 
 
 def _copy_labels(source: Stream, target: Stream) -> None:

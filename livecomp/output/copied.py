@@ -20,7 +20,7 @@ __all__ = ["CopiedStreams"]
 log = logging.getLogger(__name__)
 
 _SOUND_CODECS = {"webm": "libopus"}
-_TEXT_CODECS = {"matroska": "srt", "mov": "mov_text", "mp4": "mov_text", "webm": "webvtt"}
+_TEXT_CODECS = {"ipod": "mov_text", "matroska": "srt", "mov": "mov_text", "mp4": "mov_text", "webm": "webvtt"}
 _TEXTS = frozenset({"ass", "mov_text", "srt", "ssa", "subrip", "text", "webvtt"})
 # What FFmpeg lists but its muxer then refuses; and PCM in MP4, which hardly any player takes. Beginnings of names.
 _NOT_COPIED = {"mov": ("flac", "libopus", "opus"), "mp4": ("pcm_", "truehd")}

@@ -8,6 +8,7 @@ from livecomp.errors import ContractError, OutputError
 from livecomp.frame import Composite, U8Array
 from livecomp.media.image import IMAGE_SUFFIXES, write_image
 from livecomp.output.check import check_composite
+from livecomp.paths import is_dir
 
 __all__ = ["StillSink"]
 
@@ -29,7 +30,7 @@ class StillSink:
         if self._path.suffix.lower() not in IMAGE_SUFFIXES:
             known = ", ".join(sorted(IMAGE_SUFFIXES))
             raise OutputError(f"{self._path}: expected a picture's suffix ({known})")
-        if not self._path.parent.is_dir():
+        if not is_dir(self._path.parent):
             raise OutputError(f"cannot write {self._path}: there is no folder {self._path.parent}")
         self._rgb = None
         self._open = True

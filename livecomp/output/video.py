@@ -22,6 +22,7 @@ from livecomp.media.image import partial_path
 from livecomp.media.video import url_from_path
 from livecomp.output.check import check_composite
 from livecomp.output.copied import CopiedStreams
+from livecomp.paths import is_dir
 
 __all__ = ["VideoSink"]
 
@@ -93,7 +94,7 @@ class VideoSink:
         if suffix not in _CONTAINER_OPTIONS:
             known = ", ".join(_CONTAINER_OPTIONS)
             raise OutputError(f"{self._path}: expected a video's suffix ({known}), received {suffix or 'none'!r}")
-        if self._path.is_dir():
+        if is_dir(self._path):
             raise OutputError(f"cannot write {self._path}: it is a folder")
         codec = "libvpx-vp9" if suffix == ".webm" else "libx264"
         if codec not in av.codecs_available:

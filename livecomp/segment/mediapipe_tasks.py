@@ -14,6 +14,7 @@ import numpy as np
 from livecomp.correction import F32Array
 from livecomp.errors import ConfigError, DependencyError, ModelError
 from livecomp.frame import U8Array
+from livecomp.paths import is_file
 from livecomp.segment.shrink import shrink
 
 __all__ = ["MediaPipeMatte"]
@@ -43,7 +44,7 @@ class MediaPipeMatte:
             return
         if self._model_file is None:
             raise ConfigError("the segmentation model 'mediapipe' needs a model file: give the path of a .tflite")
-        if not self._model_file.is_file():
+        if not is_file(self._model_file):
             raise ModelError(f"expected a .tflite model at {self._model_file}, found no file")
         try:
             import mediapipe  # an extra, loaded only when chosen: it takes a second and 200 MB

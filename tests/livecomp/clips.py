@@ -145,6 +145,7 @@ def beep_and_flash(
     seconds: int = 2,
     at_s: float = 1.0,
     sound_codec: str = "aac",
+    sound_rate: int = SOUND_RATE,
     codec: str = "libx264",
     size_wh: tuple[int, int] = (64, 48),
     subtitles: Path | None = None,
@@ -153,7 +154,7 @@ def beep_and_flash(
     with av.open(str(path), "w") as container:
         video = container.add_stream(codec, rate=FPS)
         video.width, video.height, video.pix_fmt = *size_wh, "yuv420p"
-        sound = container.add_stream(sound_codec, rate=SOUND_RATE, layout="mono")
+        sound = container.add_stream(sound_codec, rate=sound_rate, layout="mono")
         sound.metadata["language"] = "deu"
         texts = av.open(str(subtitles)) if subtitles else None
         text = container.add_stream_from_template(texts.streams.subtitles[0]) if texts else None
@@ -167,15 +168,15 @@ def beep_and_flash(
             frame = frame.reformat(format="yuv420p")
             frame.pts, frame.time_base = index, Fraction(1, FPS)
             container.mux(video.encode(frame))
-        time = np.arange(seconds * SOUND_RATE) / SOUND_RATE
+        time = np.arange(seconds * sound_rate) / sound_rate
         tone = 0.5 * np.sin(2 * np.pi * 1000 * time) * ((time >= at_s) & (time < at_s + 0.2))
         context = sound.codec_context
         container.start_encoding()
         block = context.frame_size or 1024
-        resampler = av.AudioResampler(context.format, "mono", SOUND_RATE)
+        resampler = av.AudioResampler(context.format, "mono", sound_rate)
         for start in range(0, len(tone), block):
             piece = av.AudioFrame.from_ndarray(tone[None, start : start + block].astype(np.float32), "fltp", "mono")
-            piece.pts, piece.sample_rate, piece.time_base = start, SOUND_RATE, Fraction(1, SOUND_RATE)
+            piece.pts, piece.sample_rate, piece.time_base = start, sound_rate, Fraction(1, sound_rate)
             for converted in resampler.resample(piece):
                 container.mux(sound.encode(converted))
         container.mux(sound.encode(None))

@@ -63,6 +63,8 @@ def test_harmonize_refuses_what_it_cannot_use() -> None:
         livecomp.harmonize(rgb, mask[:-1])
     with pytest.raises(InputError, match="empty"):
         livecomp.harmonize(rgb, np.zeros_like(mask))
+    with pytest.raises(InputError, match=r"goes from 0 to 1: expected 0\.\.255"):
+        livecomp.harmonize(rgb, mask // 255)
     with pytest.raises(InputError, match=r"expected a composite of \(H, W, 3\)"):
         livecomp.harmonize(mask, mask)
     with pytest.raises(ConfigError, match="known are"):
@@ -113,6 +115,19 @@ def test_a_folder_becomes_a_folder_and_names_what_failed(tmp_path: Path, still: 
     assert report.frames == 2
     assert [path.name for path, _ in report.failed] == ["broken.jpg"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png"]
+
+
+def test_hidden_files_of_a_folder_are_no_pictures(tmp_path: Path, still: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(still.read_bytes())
+    (folder / "._a.png").write_bytes(b"what macOS keeps beside a file")
+    (folder / ".b.partial-0123456789ab.png").write_bytes(still.read_bytes())
+    report = livecomp.process(folder, "white", tmp_path / "out", config=PLAIN)
+    assert (report.frames, report.failed) == (1, [])
+    (folder / "a.png").unlink()
+    with pytest.raises(InputError, match="holds no picture"):
+        livecomp.process(folder, "white", tmp_path / "out", config=PLAIN)
 
 
 def test_inputs_and_existing_files_are_safe(tmp_path: Path, still: Path) -> None:
@@ -182,6 +197,17 @@ def test_unknown_and_impossible_options_name_the_key() -> None:
         Config.from_options({"segment": {"model": "magic"}}).build("white")
     with pytest.raises(ConfigError, match="no background"):
         Config().build("no-such-file.jpg")
+
+
+@pytest.mark.usefixtures("short_demo")
+def test_the_preset_reaches_the_encoder(tmp_path: Path) -> None:
+    for preset, trellis in {"ultrafast": b"trellis=0", "slow": b"trellis=2"}.items():
+        config = Config.from_options({"harmonize": {"model": "reinhard"}, "output": {"preset": preset}})
+        out = tmp_path / f"{preset}.mp4"
+        livecomp.process("demo", "white", out, config=config)
+        assert trellis in out.read_bytes()  # x264 writes its settings into the stream
+    with pytest.raises(ConfigError, match=r"output\.preset: .*'superfast'.*received 'quick'"):
+        Config.from_options({"output": {"preset": "quick"}})
 
 
 @pytest.mark.parametrize(

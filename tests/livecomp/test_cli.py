@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -71,11 +72,13 @@ def test_setup_prints_commands_and_runs_none_unasked() -> None:
     assert "sudo modprobe v4l2loopback" in result.stdout
 
 
+WHITE = ["process", "demo", "-b", "white", "-o", "out.mp4"]
 ERRORS = {
     "no input": (["process", "missing.mp4", "-b", "white", "-o", "out.mp4"], 3, "no file missing.mp4"),
     "no background": (["process", "demo", "-b", "missing.jpg", "-o", "out.mp4"], 8, "no background"),
     "no such folder": (["process", "demo", "-b", "white", "-o", "nowhere/out.mp4"], 4, "nowhere"),
     "unknown model": (["process", "demo", "-b", "white", "-o", "out.mp4", "--model", "magic"], 8, "known are"),
+    "no folder for timings": ([*WHITE, "--timings", "nowhere/t.json"], 4, "nowhere"),
     "half a command": (["harmonize", "a.png"], 8, "COMPOSITE MASK -o OUT"),
     "out of range": (["process", "demo", "-b", "white", "-o", "out.mp4", "--strength", "2"], 2, "strength"),
     "no config": (["run", "--config", "missing.toml"], 8, "livecomp config > missing.toml"),
@@ -83,6 +86,8 @@ ERRORS = {
     "no virtual camera": (["run", "-i", "demo", "-o", "/dev/video999"], 4, "setup v4l2loopback"),
     "no scene": (["preview", "-i", "demo", "-b", "missing.jpg"], 8, "no background"),
     "no call": (["ctl", "freeze"], 3, "no call is running"),
+    "no such user": (["ctl", "background", "~nobody-of-this-name/a.jpg"], 3, "no call is running"),
+    "too long a name": (["process", "x" * 300, "-b", "white", "-o", "out.mp4"], 3, "no file"),
     "no value": (["ctl", "set", "fps"], 8, "KEY=VALUE"),
     "licence": (["setup", "rvm"], 1, ""),
 }
@@ -95,6 +100,18 @@ def test_errors_are_one_line_and_have_a_code(tmp_path: Path, arguments: list[str
     assert words in result.stderr
     assert "Traceback" not in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_what_nobody_expected_is_one_line_too_and_says_more_when_asked() -> None:
+    program = "from livecomp.cli import app, main; app.command('break')(lambda: {}['no such key']); main()"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "200"}
+    for words in ([], ["-vv"]):
+        command = [sys.executable, "-c", program, *words, "break"]
+        result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert result.returncode == 1
+        *before, last = result.stderr.splitlines()
+        assert last.startswith("livecomp: unexpected KeyError: 'no such key'; ")
+        assert any("Traceback" in line for line in before) == bool(before) == bool(words)
 
 
 def test_harmonize_one_picture(tmp_path: Path) -> None:
@@ -122,51 +139,94 @@ def test_timings_name_every_stage_and_the_memory(tmp_path: Path) -> None:
     assert table.returncode == 0, table.stderr
     assert "most memory" in table.stdout
     assert run(*common, "-o", "b.png", "--timings", "times.json", cwd=tmp_path).returncode == 0
+    refused = run(*common, "-o", "c.png", "--timings", ".", cwd=tmp_path)
+    assert (refused.returncode, (tmp_path / "c.png").is_file()) == (4, True)
+    assert refused.stderr == "livecomp: cannot write .: Is a directory\n"
     times = json.loads((tmp_path / "times.json").read_text())
     assert times["frames"] == 1
     assert 50 < times["peak_mib"] < 4000
     assert {"read", "segment", "harmonize", "composite"} <= {row["stage"] for row in times["stages"]}
 
 
-def _mind_interrupts() -> None:
+def test_timings_replace_no_file_unasked_and_never_an_input(tmp_path: Path) -> None:
+    picture = np.full((240, 320, 3), (0, 177, 64), np.uint8)
+    picture[80:, 100:220] = (190, 140, 110)
+    write_image(tmp_path / "person.png", picture)
+    before = (tmp_path / "person.png").read_bytes()
+    (tmp_path / "notes.txt").write_text("kept")
+    common = ["process", "person.png", "-b", "#204060", "--segmenter", "chroma", "-o", "out.png"]
+    for name, words in {"notes.txt": "exists", "person.png": "is an input"}.items():
+        refused = run(*common, "--timings", name, *["-y"] * (words != "exists"), cwd=tmp_path)
+        assert (refused.returncode, refused.stderr.count("\n")) == (8, 1), refused.stderr
+        assert words in refused.stderr
+    assert run(*common, "--timings", "out.png", cwd=tmp_path).returncode == 8
+    assert (tmp_path / "person.png").read_bytes() == before
+    assert (tmp_path / "notes.txt").read_text() == "kept"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "person.png"]
+    assert run(*common, "--timings", "notes.txt", "-y", cwd=tmp_path).returncode == 0
+    assert json.loads((tmp_path / "notes.txt").read_text())["frames"] == 1
+    assert run(*common, "--timings", "/dev/null", "-y", cwd=tmp_path).returncode == 0
+    assert Path("/dev/null").is_char_device()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "out.png", "person.png"]
+
+
+def _mind_signals() -> None:
     """In the child, before Python starts: shells start what runs in the background with SIGINT ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in ENDS:
+        signal.signal(number, signal.SIG_DFL)
 
 
-def test_ctrl_c_leaves_no_half_file(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "livecomp",
-        "-v",
-        "process",
-        "demo",
-        "-b",
-        "demo",
-        "-o",
-        "out.mp4",
-        "--model",
-        "mkl",
-    ]
+def _ignore_hangups() -> None:
+    """In the child, before Python starts: what nohup does."""
+    _mind_signals()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+ENDS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+def _start_to_write(folder: Path, preexec: Callable[[], None] = _mind_signals) -> subprocess.Popen[bytes]:
+    """A run that has begun to write its video."""
+    command = [sys.executable, "-m", "livecomp", "-v", "process", "demo", "-b", "demo", "-o", "out.mp4"]
+    command += ["--model", "mkl"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        preexec_fn=_mind_interrupts,
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=preexec
     )
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".*partial*")):
+    while not list(folder.glob(".*partial*")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "the run never started to write"
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    return process
+
+
+@pytest.mark.parametrize(("number", "code"), ENDS.items(), ids=[number.name for number in ENDS])
+def test_a_run_that_is_ended_leaves_no_half_file(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    process = _start_to_write(tmp_path)
+    process.send_signal(number)
+    if number != signal.SIGINT:  # a terminal that is closed sends more than one
+        process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    assert process.returncode == code, errors
     assert not list(tmp_path.iterdir())
     assert b"Traceback" not in errors
+
+
+def test_a_run_under_nohup_survives_the_terminal(tmp_path: Path) -> None:
+    process = _start_to_write(tmp_path, _ignore_hangups)
+    process.send_signal(signal.SIGHUP)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+
+
+def test_the_demo_is_the_built_in_one_whatever_the_folder_holds(tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    result = run("demo", "-o", "out", "--model", "mkl", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "150 frames" in result.stdout
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["before-after.png", "demo.mp4"]
 
 
 def _write_green_screen(path: Path, frames: int) -> None:

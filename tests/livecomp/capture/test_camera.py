@@ -97,6 +97,11 @@ def test_frames_are_rgb_with_rising_times(spec: Any) -> None:
     assert 0 <= time.monotonic_ns() - frames[-1].pts_ns < 1_000_000_000
 
 
+def test_looking_lights_no_lamp(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(cv2, "VideoCapture")
+    CameraSource("auto").look()
+
+
 def test_a_camera_that_goes_and_comes_back() -> None:
     source = CameraSource("auto")
     source.open()

@@ -35,7 +35,7 @@ def test_a_file_comes_before_a_built_in_name(tmp_path: Path, monkeypatch: pytest
 
 
 def test_unknown_names_list_what_is_known(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no file .*nothing\.mp4; expected .*'demo' or 'synthetic'"):
+    with pytest.raises(InputError, match=r"no file .*nothing\.mp4 that you may read; expected .*'demo' or 'synthetic'"):
         open_source(tmp_path / "nothing.mp4")
 
 
@@ -54,6 +54,13 @@ def test_a_call_takes_a_camera_or_what_plays_in_its_place(tmp_path: Path) -> Non
         assert isinstance(open_camera(spec, size_wh=(64, 48), fps=30), LoopedSource)
     for spec in ("auto", "0", "Front Camera", "/dev/video0"):
         assert isinstance(open_camera(spec, size_wh=(64, 48), fps=30), CameraSource)
+
+
+def test_what_is_wrong_with_what_plays_in_place_of_a_camera_is_seen_without_opening_it(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(InputError, match="is empty"):
+        open_camera(str(tmp_path / "a.mp4"), size_wh=(64, 48), fps=30).look()
+    open_camera("synthetic", size_wh=(64, 48), fps=30).look()
 
 
 def test_a_video_in_place_of_a_camera_is_never_late() -> None:

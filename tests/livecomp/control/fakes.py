@@ -8,7 +8,7 @@ from livecomp.live import Action, LiveStatus
 
 
 class FakeSession:
-    """Refuses the background "broken"."""
+    """Refuses the background "broken", and fails in a way that nobody expects with "odd"."""
 
     def __init__(self) -> None:
         self.config = Config()
@@ -17,6 +17,8 @@ class FakeSession:
     def apply(self, config: Config) -> None:
         if config.background.source == "broken":
             raise ConfigError("there is no background 'broken'")
+        if config.background.source == "odd":
+            raise ZeroDivisionError
         self.config = config
 
     def act(self, action: Action) -> None:

@@ -50,7 +50,15 @@ def test_an_unknown_key_is_refused_with_the_nearest(key: str, words: str) -> Non
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("0.5", 0.5), ("3", 3), ("true", True), ("#204060", "#204060"), ("a b.jpg", "a b.jpg"), ('"12"', "12")],
+    [
+        ("0.5", 0.5),
+        ("3", 3),
+        ("true", True),
+        ("#204060", "#204060"),
+        ("a b.jpg", "a b.jpg"),
+        ('"12"', "12"),
+        ("12:30:00", "12:30:00"),
+    ],
 )
 def test_values_need_no_quotes(text: str, value: object) -> None:
     assert parse_value(text) == value

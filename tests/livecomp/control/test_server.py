@@ -96,13 +96,14 @@ def test_idle_clients_do_not_keep_others_out_for_ever(path: Path, monkeypatch: p
             time.sleep(0.005)
         idle.callback(running.stop)
 
-        def is_answered() -> bool:
-            try:
-                return bool(ask({"do": "status"}, path)["ok"])
-            except InputError:
-                return False
+        assert eventually(lambda: _is_answered(path), 5)
 
-        assert eventually(is_answered, 5)
+
+def _is_answered(path: Path) -> bool:
+    try:
+        return bool(ask({"do": "status"}, path)["ok"])
+    except InputError:
+        return False
 
 
 def test_stopping_ends_connections_and_removes_the_socket(path: Path) -> None:
@@ -145,6 +146,43 @@ def test_the_place_of_a_dead_call_is_taken_and_that_of_a_living_one_is_not(serve
     second.start()
     assert ask({"do": "status"}, dead)["ok"]
     second.stop()
+
+
+@pytest.mark.parametrize("waiting", [0, 1, 2])
+def test_the_place_of_a_call_that_does_not_answer_is_not_taken(path: Path, waiting: int) -> None:
+    """A suspended one, for which none or as many wait as there is room for."""
+    path.parent.mkdir(mode=0o700)
+    with ExitStack() as sockets:
+        suspended = sockets.enter_context(socket.socket(socket.AF_UNIX))
+        suspended.bind(str(path))
+        suspended.listen(1)
+        for _ in range(waiting):
+            sockets.enter_context(connected(path))
+        start = time.monotonic()
+        with pytest.raises(OutputError, match="another LiveComp runs"):
+            ControlServer(path, echo).start()
+        assert time.monotonic() - start < 3
+        assert path.exists()
+
+
+def test_the_place_of_a_call_with_too_many_clients_is_not_taken(server: ControlServer, path: Path) -> None:
+    with ExitStack() as clients:
+        for _ in range(16):
+            clients.enter_context(connected(path))
+        with pytest.raises(OutputError, match="another LiveComp runs"):
+            ControlServer(path, echo).start()
+    assert eventually(lambda: _is_answered(path))
+
+
+def test_stopping_leaves_the_socket_of_another_alone(path: Path) -> None:
+    first, second = ControlServer(path, echo), ControlServer(path, echo)
+    first.start()
+    path.unlink()
+    second.start()
+    first.stop()
+    assert ask({"do": "status"}, path)["ok"]
+    second.stop()
+    assert not path.exists()
 
 
 def test_what_is_in_the_way_is_named(tmp_path: Path, path: Path) -> None:

@@ -56,7 +56,16 @@ def test_what_is_edited_wins_over_all_from_then_on(desk: Desk) -> None:
     assert desk.session.config.composite.shading_strength == 0.3
 
 
-@pytest.mark.parametrize("text", ["[composite\n", "composite.light_warp = 1\n", "background.source = 'broken'\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[composite\n",
+        "composite.light_warp = 1\n",
+        "background.source = 'broken'\n",
+        "background.source = 'odd'\n",
+        "a = " + 2000 * "[" + "\n",
+    ],
+)
 def test_a_bad_edit_changes_nothing_and_is_told_until_it_is_mended(desk: Desk, text: str) -> None:
     before = desk.session.config
     desk.edit(text)

@@ -54,9 +54,12 @@ class PacedSource:
     def info(self) -> SourceInfo:
         return SourceInfo("paced", self.size_wh, Fraction(50), Fraction(1, 1_000_000_000))
 
-    def open(self) -> None:
+    def look(self) -> None:
         if self.unplugged:
             raise InputError("the paced camera is away")
+
+    def open(self) -> None:
+        self.look()
         self.opened += 1
         self.is_open = True
         self._rgb = freeze(room(self.size_wh))

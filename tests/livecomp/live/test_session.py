@@ -458,6 +458,42 @@ def test_the_camera_sleeps_while_nobody_watches() -> None:
     assert watch.closed == 1
 
 
+def test_a_call_that_nobody_watches_starts_without_the_camera() -> None:
+    watch = FakeWatch()
+    watch.somebody = False
+    call = Call(live_config(), watch=watch)
+    call.session.start()
+    try:
+        assert not eventually(lambda: call.source.opened > 0, 0.7)
+        status = call.status()
+        assert (status.state, status.detail, status.captured) == ("sleeping", "nobody watches", 0)
+        call.session.act("pause")
+        assert (call.status().state, call.status().detail) == ("paused", "")
+        call.session.act("resume")
+        watch.somebody = True
+        assert eventually(call.is_showing, 1.0)
+    finally:
+        call.session.stop()
+    assert call.sink.canary_pixels() == 0
+
+
+def test_what_is_wrong_with_the_camera_is_told_at_the_start_whoever_watches(caplog: pytest.LogCaptureFixture) -> None:
+    watch = FakeWatch()
+    watch.somebody = False
+    call = Call(live_config(), watch=watch)
+    call.source.unplugged = True
+    call.session.start()
+    try:
+        assert eventually(lambda: "the paced camera is away" in caplog.text)
+        watch.somebody = True
+        assert eventually(lambda: call.status().detail == "the paced camera is away")
+        call.source.unplugged = False
+        assert eventually(call.is_showing)
+    finally:
+        call.session.stop()
+    assert caplog.text.count("the paced camera is away") == 1
+
+
 def test_without_ondemand_nobody_needs_to_watch() -> None:
     watch = FakeWatch()
     watch.somebody = False

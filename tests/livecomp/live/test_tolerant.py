@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from livecomp.background import ColorBackground
+from livecomp.background import BlurBackground, ColorBackground
 from livecomp.correction import Correction
 from livecomp.errors import InputError, ModelError
 from livecomp.frame import Frame, U8Array, freeze
@@ -99,6 +99,29 @@ def test_a_change_during_a_fade_closes_what_is_no_longer_seen() -> None:
     assert (first.closed, second.closed) == (1, 0)
     scene.close()
     assert second.closed == 1
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_a_blurred_room_is_gone_at_once_when_it_is_left(is_broken: bool) -> None:
+    scene, new = Scene(BlurBackground()), Failing()
+    scene.open()
+    assert tuple(scene.render(frame_at(0))[0, 0]) == CANARY
+    new.open()
+    scene.change(new, 500)
+    new.broken = is_broken
+    pictures = [scene.render(frame_at(t)) for t in (0.1, 0.2, 0.7, 60)]
+    plain = (52, 56, 62) if is_broken else (200, 0, 0)
+    assert all((picture == plain).all() for picture in pictures)
+
+
+def test_a_blurred_room_that_fades_in_is_not_kept_either() -> None:
+    scene, new = Scene(Failing()), Failing()
+    scene.open()
+    scene.change(BlurBackground(), 500)
+    assert all(scene.render(frame_at(t)).any() for t in (0, 0.4))
+    new.broken = True
+    scene.change(new, 500)
+    assert (scene.render(frame_at(0.45)) == (52, 56, 62)).all()
 
 
 def test_an_old_background_that_fails_ends_the_fade() -> None:

@@ -203,5 +203,13 @@ def test_a_write_that_fails_midway_keeps_the_older_file(tmp_path: Path, monkeypa
 def test_partial_names_fit_wherever_the_final_name_does(tmp_path: Path) -> None:
     name = "人" * 80 + ".png"
     assert len(partial_path(tmp_path / name).name.encode()) <= 255
+    assert len(partial_path(tmp_path / f"{'𝒾' * 30}.{'𝓃' * 30}").name.encode()) <= 255
     write_image(tmp_path / name, smooth_picture())
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+def test_partial_names_differ_though_the_final_names_begin_alike(tmp_path: Path) -> None:
+    names = [f"{'long title ' * 8}{end}.mp4" for end in ("out", "pair", "pair")]
+    partials = {partial_path(tmp_path / name) for name in names}
+    assert len(partials) == len(names)
+    assert {(path.name[0], path.suffix, path.parent) for path in partials} == {(".", ".mp4", tmp_path)}

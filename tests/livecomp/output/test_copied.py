@@ -64,6 +64,16 @@ def test_sound_stays_in_sync(tmp_path: Path, source: str, sound_codec: str, code
         assert float(container.duration) / av.time_base == pytest.approx(2.0, abs=0.15)
 
 
+@pytest.mark.parametrize(("rate", "encoded"), [(192_000, 48_000), (37_800, 48_000), (44_100, 44_100)])
+def test_sound_of_a_rate_that_the_encoder_does_not_know(tmp_path: Path, rate: int, encoded: int) -> None:
+    original = beep_and_flash(tmp_path / "in.mov", sound_codec="pcm_s16le", sound_rate=rate)
+    out = tmp_path / "out.mp4"
+    pass_through(original, out)
+    with av.open(str(out)) as container:
+        assert container.streams.audio[0].rate == encoded
+    assert abs(beep_time(out) - flash_time(out)) <= 1 / FPS
+
+
 def test_sound_packets_are_copied_byte_by_byte(tmp_path: Path) -> None:
     original = beep_and_flash(tmp_path / "in.mp4")
     out = tmp_path / "out.mp4"
@@ -97,6 +107,7 @@ def test_metadata_chapters_and_languages_are_kept_but_not_facts_about_the_old_fi
         (".mkv", ".mkv", "subrip"),
         (".mkv", ".mp4", "mov_text"),
         (".mkv", ".mov", "mov_text"),
+        (".mkv", ".m4v", "mov_text"),
         (".mkv", ".webm", "webvtt"),
     ],
 )

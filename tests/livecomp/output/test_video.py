@@ -252,3 +252,18 @@ def test_names_that_ffmpeg_would_take_for_a_protocol(tmp_path: Path, monkeypatch
     for name in ("10:20 take.mp4", "take%03d.mp4", "ünï.mkv", "n" * 200 + ".mp4"):
         write(make_sink(Path(name)), [composite(index) for index in range(3)])
         assert len(decode(tmp_path / name)) == 3
+
+
+def test_two_videos_whose_names_begin_alike_are_written_at_once(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{'long title ' * 8}{end}.mp4" for end in ("out", "pair")]
+    sinks = [make_sink(path) for path in paths]
+    for sink in sinks:
+        sink.open()
+    for index in range(10):
+        for sink, shift in zip(sinks, (0, 20), strict=True):
+            sink.write(Composite(composite(index + shift).rgb, composite(index).pts_ns))
+    for sink in sinks:
+        sink.close()
+    assert [number_of(rgb) for rgb, _ in decode(paths[0])] == list(range(10))
+    assert [number_of(rgb) for rgb, _ in decode(paths[1])] == list(range(20, 30))
+    assert len(list(tmp_path.iterdir())) == len(paths)

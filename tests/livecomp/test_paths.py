@@ -1,0 +1,84 @@
+"""Files that this user may not look at, and names that no file can have: for real, also where the tests run as root."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from livecomp.api import check_targets
+from livecomp.background import open_background
+from livecomp.capture.registry import open_camera, open_source
+from livecomp.control.options import absolute, read_options
+from livecomp.errors import ConfigError, InputError, LiveCompError
+from livecomp.media.video import VideoReader
+from livecomp.paths import exists, is_dir, is_file
+
+NOBODY = 65534
+TOO_LONG = Path("x" * 300)
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Iterator[Path]:
+    """A file in a folder that is closed to who runs the test."""
+    if not hasattr(os, "geteuid"):
+        pytest.skip("this system has no folders that are closed to a user")
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    (folder / "beach.jpg").touch()
+    folder.chmod(0)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(NOBODY)
+    yield folder / "beach.jpg"
+    if is_root:
+        os.seteuid(0)
+    folder.chmod(0o700)
+
+
+def test_what_is_there(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.touch()
+    assert [exists(file), is_file(file), is_dir(file)] == [True, True, False]
+    assert [exists(tmp_path), is_file(tmp_path), is_dir(tmp_path)] == [True, False, True]
+    nothing = tmp_path / "b"
+    assert [exists(nothing), is_file(nothing), is_dir(nothing)] == [False, False, False]
+
+
+def test_what_may_not_be_looked_at_is_not_there(closed: Path) -> None:
+    with pytest.raises(PermissionError):
+        closed.stat()
+    for path in (closed, TOO_LONG):
+        assert [exists(path), is_file(path), is_dir(path)] == [False, False, False]
+
+
+USES: dict[str, tuple[Callable[[Path], object], type[LiveCompError] | None]] = {
+    "background": (open_background, ConfigError),
+    "source": (open_source, InputError),
+    "video": (lambda path: VideoReader(path).open(), InputError),
+    "camera": (lambda path: open_camera(str(path), size_wh=(64, 48), fps=30), None),
+    "option": (lambda path: absolute(str(path), Path("/")), None),
+    "target": (lambda path: check_targets([path], [path.with_suffix(".png")], overwrite=False), None),
+}
+
+
+@pytest.mark.parametrize(("use", "error"), USES.values(), ids=USES.keys())
+def test_whoever_is_given_it_says_so_in_an_error_of_ours(
+    closed: Path, use: Callable[[Path], object], error: type[LiveCompError] | None
+) -> None:
+    for path in (closed, TOO_LONG):
+        if error is None:
+            use(path)
+            continue
+        with pytest.raises(error):
+            use(path)
+
+
+def test_a_home_of_nobody_is_a_name_like_others(tmp_path: Path) -> None:
+    spec = "~nobody-of-this-name/beach.jpg"
+    assert absolute(spec, tmp_path) == spec
+    file = tmp_path / "config.toml"
+    file.write_text(f"background.source = '{spec}'\n")
+    assert read_options(file) == {"background.source": spec}
