@@ -32,6 +32,9 @@ _HDR = {int(ColorTrc.SMPTE2084): "PQ (HDR10)", int(ColorTrc.ARIB_STD_B67): "HLG"
 _TEXT_FORMATS = frozenset({"tty"})  # FFmpeg plays text files as terminal art
 _PICTURE_BRANDS = frozenset({"avif", "heic", "heix", "mif1"})  # FFmpeg gives one tile of such a picture
 
+_LENGTH_FORMATS = frozenset({"avi", "mov,mp4,m4a,3gp,3g2,mj2"})  # elsewhere FFmpeg guesses how long a stream is
+_MATROSKA = "matroska,webm"
+
 _REPEATED_STEP_NS = 1_000
 _JUMP_NS = 500_000_000
 
@@ -167,23 +170,22 @@ class VideoReader:
             raise InputError(f"{self._path} is damaged after {self._decoded} frames: {error.strerror}") from error
         if self._damaged:
             log.warning("%s: %d frames are damaged", self._path, self._damaged)
-        missing = self._missing_frames(stream)
+        missing = self._missing_frames(container.format.name, stream)
         if missing:
             total = self._decoded + missing
             raise InputError(f"{self._path} is truncated: it ends after {self._decoded} of about {total} frames")
 
-    def _missing_frames(self, stream: VideoStream) -> int:
+    def _missing_frames(self, container_format: str, stream: VideoStream) -> int:
         """How many frames the file lacks at its end, as far as it says how long it should be."""
         time_base, rate = stream.time_base, stream.average_rate
         if not time_base or not rate or (stream.frames and self._packets >= stream.frames):
             return 0
-        if stream.duration:
+        if container_format in _LENGTH_FORMATS and stream.duration:
             # Not the stated number of frames: a file with an edit list plays fewer, and its duration follows the list.
             end_s = ((stream.start_time or 0) + stream.duration) * time_base
             return max(0, round((end_s - self._end_pts * time_base) * rate))
-        if match := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", "")):  # Matroska
-            end_s = Fraction(match[1]) * 3600 + Fraction(match[2]) * 60 + Fraction(match[3])
-            missing = round((end_s - self._end_pts * time_base) * rate)
+        if container_format == _MATROSKA and (stated_s := _tagged_end_s(stream)) is not None:
+            missing = round((stated_s - self._end_pts * time_base) * rate)
             return missing if missing > 1 else 0  # these times are rounded
         return 0
 
@@ -265,6 +267,12 @@ class VideoReader:
     def _reset(self) -> None:
         self._decoded = self._packets = self._damaged = 0
         self._end_pts = self._shift_ns = self._last_ns = 0
+
+
+def _tagged_end_s(stream: VideoStream) -> Fraction | None:
+    """When a stream of a Matroska file ends as its tag says, in seconds; None without the tag."""
+    match = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    return None if match is None else Fraction(match[1]) * 3600 + Fraction(match[2]) * 60 + Fraction(match[3])
 
 
 def url_from_path(path: Path) -> str:
