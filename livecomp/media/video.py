@@ -146,12 +146,7 @@ class VideoReader:
             width, height, aspect = height, width, 1 / aspect
         fps = Fraction(stream.average_rate or stream.guessed_rate or 30)
         time_base = Fraction(stream.time_base or Fraction(1, 1000))
-        count = stream.frames or None
-        if count is None and (stream.duration or container.duration):
-            seconds = (
-                stream.duration * time_base if stream.duration else Fraction(container.duration or 0, av.time_base)
-            )
-            count = max(1, round(seconds * fps))
+        count = _frame_count(container, stream, fps)
         self._info = VideoInfo((width, height), fps, time_base, count, aspect)
 
     def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
@@ -267,6 +262,24 @@ class VideoReader:
     def _reset(self) -> None:
         self._decoded = self._packets = self._damaged = 0
         self._end_pts = self._shift_ns = self._last_ns = 0
+
+
+def _frame_count(container: InputContainer, stream: VideoStream, fps: Fraction) -> int | None:
+    """How many frames are played, the smaller of what is stated and what fits; None when nothing tells."""
+    time_base = Fraction(stream.time_base or 0)
+    end_s = _tagged_end_s(stream) if container.format.name == _MATROSKA else None
+    if end_s is not None:
+        seconds = end_s - (stream.start_time or 0) * time_base
+    elif stream.duration:
+        seconds = stream.duration * time_base  # follows an edit list, which the stated number does not
+    elif stream.frames:
+        return stream.frames
+    else:
+        seconds = Fraction(container.duration or 0, av.time_base)
+    if seconds <= 0:
+        return stream.frames or None
+    fitting = max(1, round(seconds * fps))
+    return min(stream.frames, fitting) if stream.frames else fitting
 
 
 def _tagged_end_s(stream: VideoStream) -> Fraction | None:

@@ -289,6 +289,9 @@ def test_a_matroska_file_whose_sound_goes_on_is_not_truncated(tmp_path: Path) ->
         container.mux(sound.encode(piece))
         container.mux(sound.encode(None))
     assert len(read_all(path)) == 5
+    reader = VideoReader(path).open()
+    assert reader.info.frame_count == 5
+    reader.close()
 
 
 def test_damage_in_the_middle_is_survived_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -316,6 +319,9 @@ def test_a_trimmed_clip_with_an_edit_list_is_not_truncated(tmp_path: Path) -> No
     )
     trimmed = with_edit(plain, tmp_path / "trimmed.mp4", skip_frames=4, keep_frames=10)
     assert [number_of(rgb) for rgb, _ in read_all(trimmed)] == list(range(4, 14))
+    reader = VideoReader(trimmed).open()
+    assert reader.info.frame_count == 10
+    reader.close()
 
 
 def test_missing_empty_and_foreign_files_each_say_what_they_are(tmp_path: Path) -> None:
