@@ -21,7 +21,7 @@ from livecomp.errors import InputError
 from livecomp.frame import U8Array
 from livecomp.media.convert import Orientation, RgbConverter
 
-__all__ = ["VIDEO_SUFFIXES", "VideoInfo", "VideoReader", "url_from_path"]
+__all__ = ["VIDEO_SUFFIXES", "VideoInfo", "VideoReader", "start_s_of", "url_from_path"]
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +84,7 @@ class VideoReader:
         self._end_pts = 0
         self._damaged = 0
         self._last_ns = 0
+        self._start_ns = 0
         self._shift_ns = 0
 
     @property
@@ -129,6 +130,7 @@ class VideoReader:
             cover = " (a cover picture)" if container.streams.video else ""
             raise InputError(f"{self._path} has no video stream; it holds {kinds}{cover}")
         stream = self._stream = streams[0]
+        self._start_ns = round(start_s_of(container) * 1_000_000_000)
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = self._threads
         self._frames = self._decode(container, stream)
@@ -201,9 +203,9 @@ class VideoReader:
         """Like `read`, but leaves the picture as decoded: cheap where most pictures are skipped.
 
         Returns:
-            The picture, and its presentation time in nanoseconds, strictly increasing: a missing time becomes the one
-            before plus a frame's duration, a repeated one is 1 µs later, and after a jump back by more than half a
-            second time goes on as if there had been none.
+            The picture, and its presentation time in nanoseconds from the start of the file, whatever its clock says
+            there, strictly increasing: a missing time becomes the one before plus a frame's duration, a repeated one is
+            1 µs later, and after a jump back by more than half a second time goes on as if there had been none.
 
         Raises:
             InputError: As `read`.
@@ -216,7 +218,8 @@ class VideoReader:
         if frame.pts is None:
             pts_ns = self._last_ns + frame_ns if self._decoded else 0
         else:
-            pts_ns = round(frame.pts * Fraction(frame.time_base or info.time_base) * 1_000_000_000) + self._shift_ns
+            pts_ns = round(frame.pts * Fraction(frame.time_base or info.time_base) * 1_000_000_000)
+            pts_ns += self._shift_ns - self._start_ns
         if self._decoded and pts_ns <= self._last_ns:
             back_ns = self._last_ns - pts_ns
             log.debug("%s: frame %d is %d ns back in time", self._path, self._decoded, back_ns)
@@ -286,6 +289,11 @@ def _tagged_end_s(stream: VideoStream) -> Fraction | None:
     """When a stream of a Matroska file ends as its tag says, in seconds; None without the tag."""
     match = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
     return None if match is None else Fraction(match[1]) * 3600 + Fraction(match[2]) * 60 + Fraction(match[3])
+
+
+def start_s_of(container: InputContainer) -> Fraction:
+    """When a file starts by its own clock, in seconds; recordings of broadcasts start at hours."""
+    return Fraction(container.start_time or 0, av.time_base)
 
 
 def url_from_path(path: Path) -> str:
