@@ -21,7 +21,7 @@ from livecomp.errors import InputError
 from livecomp.frame import U8Array
 from livecomp.media.convert import Orientation, RgbConverter
 
-__all__ = ["VIDEO_SUFFIXES", "VideoInfo", "VideoReader", "start_s_of", "url_from_path"]
+__all__ = ["JUMP_S", "VIDEO_SUFFIXES", "VideoInfo", "VideoReader", "fps_of", "start_s_of", "url_from_path"]
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,11 @@ _PICTURE_BRANDS = frozenset({"avif", "heic", "heix", "mif1"})  # FFmpeg gives on
 _LENGTH_FORMATS = frozenset({"avi", "mov,mp4,m4a,3gp,3g2,mj2"})  # elsewhere FFmpeg guesses how long a stream is
 _MATROSKA = "matroska,webm"
 
+JUMP_S = Fraction(1, 2)
+"""By how much time goes back where a file was joined, in seconds; by less, pictures are only out of order."""
+
 _REPEATED_STEP_NS = 1_000
-_JUMP_NS = 500_000_000
+_JUMP_NS = round(JUMP_S * 1_000_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +149,7 @@ class VideoReader:
         aspect = Fraction(stream.sample_aspect_ratio or 1)
         if Orientation(first).is_transposed:
             width, height, aspect = height, width, 1 / aspect
-        fps = Fraction(stream.average_rate or stream.guessed_rate or 30)
+        fps = fps_of(stream)
         time_base = Fraction(stream.time_base or Fraction(1, 1000))
         count = _frame_count(container, stream, fps)
         self._info = VideoInfo((width, height), fps, time_base, count, aspect)
@@ -289,6 +292,11 @@ def _tagged_end_s(stream: VideoStream) -> Fraction | None:
     """When a stream of a Matroska file ends as its tag says, in seconds; None without the tag."""
     match = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
     return None if match is None else Fraction(match[1]) * 3600 + Fraction(match[2]) * 60 + Fraction(match[3])
+
+
+def fps_of(stream: VideoStream) -> Fraction:
+    """Average frames per second, 30 where nothing tells."""
+    return Fraction(stream.average_rate or stream.guessed_rate or 30)
 
 
 def start_s_of(container: InputContainer) -> Fraction:

@@ -16,6 +16,7 @@ from av.stream import Disposition, Stream
 
 from livecomp.media.video import start_s_of, url_from_path
 from livecomp.output.carriers import Carrier, PacketCarrier, SoundCarrier, TextCarrier
+from livecomp.output.joined import JoinedPackets
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
@@ -36,7 +37,7 @@ _OWN_METADATA = frozenset({"compatible_brands", "duration", "encoder", "major_br
 class CopiedStreams:
     """Copies packets as they are where the container can hold them; other sound and text is encoded anew.
 
-    Times count from the start of the file, as those of `VideoReader` do.
+    Times count from the start of the file and go on where they jump back, as those of `VideoReader` do.
 
     What cannot be carried at all, such as subtitles that are pictures in MP4, is left out with a warning.
 
@@ -74,7 +75,7 @@ class CopiedStreams:
                 kind = "cover picture" if stream.type == "video" else f"{stream.type} stream"
                 log.warning("%s: its %s is left out", self._path, kind)
         kept = [stream for stream in self._input.streams if stream.index in self._carriers]
-        self._packets = _from_zero(self._input.demux(*kept), start_s) if kept else iter(())
+        self._packets = iter(JoinedPackets(self._input, kept)) if kept else iter(())
         self._waiting = next(self._packets, None)
 
     def _carrier(self, stream: Stream, supported: set[str]) -> Carrier | None:
@@ -122,13 +123,3 @@ def _earlier(chapter: Chapter, seconds: Fraction) -> Chapter:
     """The same chapter, so much earlier, but not before zero."""
     ticks = round(seconds / Fraction(chapter["time_base"] or 1))
     return {**chapter, "start": max(0, chapter["start"] - ticks), "end": max(0, chapter["end"] - ticks)}
-
-
-def _from_zero(packets: Iterator[Packet[Stream]], start_s: Fraction) -> Iterator[Packet[Stream]]:
-    """Packets of a file that starts at `start_s`, with times from zero on."""
-    for packet in packets:
-        if packet.pts is not None:
-            packet.pts -= round(start_s / packet.time_base)
-        if packet.dts is not None:
-            packet.dts -= round(start_s / packet.time_base)
-        yield packet
