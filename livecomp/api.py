@@ -185,7 +185,7 @@ def _process_one(
             as_picture = extra.suffix.lower() in IMAGE_SUFFIXES
             info = replace(source.info, size_wh=beside_size(source.info.size_wh), is_still=as_picture)
             picker = BesidePicker(only_frame=(total or 1) // 2 if as_picture else None)
-            outputs.append(Output(_make_sink(extra, info, config), picker, "before/after"))
+            outputs.append(Output(_make_sink(extra, info, config), picker, "before/after", picker.rest))
         if source.info.is_still:
             stages = _for_pictures(stages, config)
         done = itertools.count(1)

@@ -28,30 +28,45 @@ class Output:
         sink: Opened, finished or aborted by `run_offline`.
         pick: What of a processed frame is written; None skips the frame. Called in the sink's thread.
         stage: Name of the writing stage in the timing table.
+        rest: What is written after the last frame; None for nothing. Called in the sink's thread.
     """
 
     sink: Sink
     pick: Callable[[Processed], Composite | None] = lambda processed: processed.composite
     stage: str = "write"
+    rest: Callable[[], Composite | None] = lambda: None
 
 
 class BesidePicker:
     """Picks plain and harmonized side by side, of every frame or of one.
 
     Args:
-        only_frame: Number of the one frame, counted from 0; None for every frame.
+        only_frame: Number of the one frame, counted from 0; None for every frame. The last one stands in for a frame
+            that never comes: containers often state more frames than they play.
     """
 
     def __init__(self, only_frame: int | None = None) -> None:
         self._only_frame = only_frame
         self._seen = 0
+        self._latest: Processed | None = None
 
     def __call__(self, processed: Processed) -> Composite | None:
         """The pair as one picture, or None when this frame is not wanted or has no plain composite."""
         index, self._seen = self._seen, self._seen + 1
-        if processed.plain is None or self._only_frame not in (None, index):
-            return None
-        return beside(processed.plain, processed.composite)
+        if self._only_frame in (None, index):
+            self._latest = None
+            return _pair(processed)
+        if self._only_frame is not None and index < self._only_frame:
+            self._latest = processed
+        return None
+
+    def rest(self) -> Composite | None:
+        """The last pair, where the wanted frame never came."""
+        return None if self._latest is None else _pair(self._latest)
+
+
+def _pair(processed: Processed) -> Composite | None:
+    return None if processed.plain is None else beside(processed.plain, processed.composite)
 
 
 def run_offline(
@@ -161,16 +176,19 @@ class _Writer(threading.Thread):
                 processed = self._queue.get(timeout=0.1)
             except queue.Empty:
                 continue
-            if processed is None:
-                return
             try:
+                if processed is None:
+                    self._write(self._output.rest())
+                    return
                 with self._timer.measure(self._output.stage):
-                    composite = self._output.pick(processed)
-                    if composite is not None:
-                        self._output.sink.write(composite)
+                    self._write(self._output.pick(processed))
             except BaseException as error:  # a thread's boundary: `put` and `drain` re-raise it in the owner
                 self._error = error
                 self._stopping.set()
+
+    def _write(self, composite: Composite | None) -> None:
+        if composite is not None:
+            self._output.sink.write(composite)
 
     def put(self, processed: Processed) -> None:
         """Hand over one picture; raises what the sink raised for an earlier one."""

@@ -22,7 +22,7 @@ from livecomp.frame import U8Array
 from livecomp.media.convert import Orientation, RgbConverter
 from livecomp.paths import is_dir
 
-__all__ = ["VIDEO_SUFFIXES", "VideoInfo", "VideoReader", "url_from_path"]
+__all__ = ["JUMP_S", "VIDEO_SUFFIXES", "VideoInfo", "VideoReader", "fps_of", "start_s_of", "url_from_path"]
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,14 @@ _HDR = {int(ColorTrc.SMPTE2084): "PQ (HDR10)", int(ColorTrc.ARIB_STD_B67): "HLG"
 _TEXT_FORMATS = frozenset({"tty"})  # FFmpeg plays text files as terminal art
 _PICTURE_BRANDS = frozenset({"avif", "heic", "heix", "mif1"})  # FFmpeg gives one tile of such a picture
 
+_LENGTH_FORMATS = frozenset({"avi", "mov,mp4,m4a,3gp,3g2,mj2"})  # elsewhere FFmpeg guesses how long a stream is
+_MATROSKA = "matroska,webm"
+
+JUMP_S = Fraction(1, 2)
+"""By how much time goes back where a file was joined, in seconds; by less, pictures are only out of order."""
+
 _REPEATED_STEP_NS = 1_000
-_JUMP_NS = 500_000_000
+_JUMP_NS = round(JUMP_S * 1_000_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,7 @@ class VideoReader:
         self._end_pts = 0
         self._damaged = 0
         self._last_ns = 0
+        self._start_ns = 0
         self._shift_ns = 0
 
     @property
@@ -127,6 +134,7 @@ class VideoReader:
             cover = " (a cover picture)" if container.streams.video else ""
             raise InputError(f"{self._path} has no video stream; it holds {kinds}{cover}")
         stream = self._stream = streams[0]
+        self._start_ns = round(start_s_of(container) * 1_000_000_000)
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = self._threads
         self._frames = self._decode(container, stream)
@@ -142,14 +150,9 @@ class VideoReader:
         aspect = Fraction(stream.sample_aspect_ratio or 1)
         if Orientation(first).is_transposed:
             width, height, aspect = height, width, 1 / aspect
-        fps = Fraction(stream.average_rate or stream.guessed_rate or 30)
+        fps = fps_of(stream)
         time_base = Fraction(stream.time_base or Fraction(1, 1000))
-        count = stream.frames or None
-        if count is None and (stream.duration or container.duration):
-            seconds = (
-                stream.duration * time_base if stream.duration else Fraction(container.duration or 0, av.time_base)
-            )
-            count = max(1, round(seconds * fps))
+        count = _frame_count(container, stream, fps)
         self._info = VideoInfo((width, height), fps, time_base, count, aspect)
 
     def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
@@ -168,23 +171,22 @@ class VideoReader:
             raise InputError(f"{self._path} is damaged after {self._decoded} frames: {error.strerror}") from error
         if self._damaged:
             log.warning("%s: %d frames are damaged", self._path, self._damaged)
-        missing = self._missing_frames(stream)
+        missing = self._missing_frames(container.format.name, stream)
         if missing:
             total = self._decoded + missing
             raise InputError(f"{self._path} is truncated: it ends after {self._decoded} of about {total} frames")
 
-    def _missing_frames(self, stream: VideoStream) -> int:
+    def _missing_frames(self, container_format: str, stream: VideoStream) -> int:
         """How many frames the file lacks at its end, as far as it says how long it should be."""
         time_base, rate = stream.time_base, stream.average_rate
         if not time_base or not rate or (stream.frames and self._packets >= stream.frames):
             return 0
-        if stream.duration:
+        if container_format in _LENGTH_FORMATS and stream.duration:
             # Not the stated number of frames: a file with an edit list plays fewer, and its duration follows the list.
             end_s = ((stream.start_time or 0) + stream.duration) * time_base
             return max(0, round((end_s - self._end_pts * time_base) * rate))
-        if match := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", "")):  # Matroska
-            end_s = Fraction(match[1]) * 3600 + Fraction(match[2]) * 60 + Fraction(match[3])
-            missing = round((end_s - self._end_pts * time_base) * rate)
+        if container_format == _MATROSKA and (stated_s := _tagged_end_s(stream)) is not None:
+            missing = round((stated_s - self._end_pts * time_base) * rate)
             return missing if missing > 1 else 0  # these times are rounded
         return 0
 
@@ -205,9 +207,9 @@ class VideoReader:
         """Like `read`, but leaves the picture as decoded: cheap where most pictures are skipped.
 
         Returns:
-            The picture, and its presentation time in nanoseconds, strictly increasing: a missing time becomes the one
-            before plus a frame's duration, a repeated one is 1 µs later, and after a jump back by more than half a
-            second time goes on as if there had been none.
+            The picture, and its presentation time in nanoseconds from the start of the file, whatever its clock says
+            there, strictly increasing: a missing time becomes the one before plus a frame's duration, a repeated one is
+            1 µs later, and after a jump back by more than half a second time goes on as if there had been none.
 
         Raises:
             InputError: As `read`.
@@ -220,7 +222,8 @@ class VideoReader:
         if frame.pts is None:
             pts_ns = self._last_ns + frame_ns if self._decoded else 0
         else:
-            pts_ns = round(frame.pts * Fraction(frame.time_base or info.time_base) * 1_000_000_000) + self._shift_ns
+            pts_ns = round(frame.pts * Fraction(frame.time_base or info.time_base) * 1_000_000_000)
+            pts_ns += self._shift_ns - self._start_ns
         if self._decoded and pts_ns <= self._last_ns:
             back_ns = self._last_ns - pts_ns
             log.debug("%s: frame %d is %d ns back in time", self._path, self._decoded, back_ns)
@@ -266,6 +269,40 @@ class VideoReader:
     def _reset(self) -> None:
         self._decoded = self._packets = self._damaged = 0
         self._end_pts = self._shift_ns = self._last_ns = 0
+
+
+def _frame_count(container: InputContainer, stream: VideoStream, fps: Fraction) -> int | None:
+    """How many frames are played, the smaller of what is stated and what fits; None when nothing tells."""
+    time_base = Fraction(stream.time_base or 0)
+    end_s = _tagged_end_s(stream) if container.format.name == _MATROSKA else None
+    if end_s is not None:
+        seconds = end_s - (stream.start_time or 0) * time_base
+    elif stream.duration:
+        seconds = stream.duration * time_base  # follows an edit list, which the stated number does not
+    elif stream.frames:
+        return stream.frames
+    else:
+        seconds = Fraction(container.duration or 0, av.time_base)
+    if seconds <= 0:
+        return stream.frames or None
+    fitting = max(1, round(seconds * fps))
+    return min(stream.frames, fitting) if stream.frames else fitting
+
+
+def _tagged_end_s(stream: VideoStream) -> Fraction | None:
+    """When a stream of a Matroska file ends as its tag says, in seconds; None without the tag."""
+    match = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    return None if match is None else Fraction(match[1]) * 3600 + Fraction(match[2]) * 60 + Fraction(match[3])
+
+
+def fps_of(stream: VideoStream) -> Fraction:
+    """Average frames per second, 30 where nothing tells."""
+    return Fraction(stream.average_rate or stream.guessed_rate or 30)
+
+
+def start_s_of(container: InputContainer) -> Fraction:
+    """When a file starts by its own clock, in seconds; recordings of broadcasts start at hours."""
+    return Fraction(container.start_time or 0, av.time_base)
 
 
 def url_from_path(path: Path) -> str:

@@ -6,6 +6,7 @@ import logging
 from fractions import Fraction
 from typing import Protocol
 
+from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.codec import Codec
@@ -54,30 +55,25 @@ class PacketCarrier:
     def __init__(self, stream: Stream, output: OutputContainer) -> None:
         self._output = output
         self._target = output.add_stream_from_template(stream)
-        self._last_s = Fraction(-(2**62))
-        self._late = 0
+        self._order = _Order(self._target.type)
         _copy_labels(stream, self._target)
 
     def mux(self, packet: Packet[Stream]) -> None:
         """See `Carrier.mux`."""
         if packet.dts is None:  # the empty packet that ends a stream
             return
-        time_s = packet.dts * packet.time_base
-        if time_s < self._last_s or (time_s == self._last_s and self._target.type != "subtitle"):
-            self._late += 1
+        if not self._order.goes_on(packet.dts * packet.time_base):
             return
-        self._last_s = time_s
         packet.stream = self._target
         self._output.mux(packet)
 
     def finish(self) -> None:
         """See `Carrier.finish`."""
-        if self._late:
-            log.warning("%d packets of %s are left out, since their time jumps back", self._late, self._target.type)
+        self._order.report()
 
 
 class SoundCarrier:
-    """Decodes sound and encodes it anew; a damaged packet is left out.
+    """Decodes sound and encodes it anew; a damaged packet, or one whose time jumps back, is left out.
 
     Args:
         stream: The stream to carry.
@@ -96,6 +92,7 @@ class SoundCarrier:
         self._output = output
         self._target = target
         self._resampler = AudioResampler(context.format, context.layout, rate, context.frame_size or None)
+        self._order = _Order(target.type)
         self._damaged = 0
 
     def mux(self, packet: Packet[Stream]) -> None:
@@ -107,20 +104,24 @@ class SoundCarrier:
             log.debug("a damaged packet of sound at %s is left out: %s", packet.pts, error)
             return
         for frame in frames:
-            for piece in self._resampler.resample(frame):  # type: ignore[arg-type]  # an audio stream's packets
+            self._encode(self._resampler.resample(frame))  # type: ignore[arg-type]  # an audio stream's packets
+
+    def _encode(self, pieces: list[AudioFrame]) -> None:
+        for piece in pieces:
+            if piece.pts is None or self._order.goes_on(piece.pts * Fraction(piece.time_base or 1)):
                 self._output.mux(self._target.encode(piece))
 
     def finish(self) -> None:
         """See `Carrier.finish`."""
-        for piece in self._resampler.resample(None):
-            self._output.mux(self._target.encode(piece))
+        self._encode(self._resampler.resample(None))
         self._output.mux(self._target.encode(None))
+        self._order.report()
         if self._damaged:
             log.warning("%d damaged packets of sound are left out", self._damaged)
 
 
 class TextCarrier:
-    """Rewrites subtitles that are text in another of the text formats.
+    """Rewrites subtitles that are text in another of the text formats; one whose time jumps back is left out.
 
     Args:
         stream: The stream to carry.
@@ -141,11 +142,14 @@ class TextCarrier:
         self._decoder, self._encoder = decoder, encoder
         self._output = output
         self._target = target
+        self._order = _Order(target.type)
 
     def mux(self, packet: Packet[Stream]) -> None:
         """See `Carrier.mux`."""
-        subtitles = self._decoder.decode2(packet) if packet.dts is not None else None
-        if subtitles is None or not len(subtitles):
+        if packet.dts is None:
+            return
+        subtitles = self._decoder.decode2(packet)
+        if subtitles is None or not len(subtitles) or not self._order.goes_on(packet.dts * packet.time_base):
             return
         encoded = self._encoder.encode_subtitle(subtitles)
         encoded.pts = encoded.dts = packet.pts
@@ -156,6 +160,34 @@ class TextCarrier:
 
     def finish(self) -> None:
         """See `Carrier.finish`."""
+        self._order.report()
+
+
+class _Order:
+    """Counts what does not go on in time, since containers cannot hold it. Subtitles may share a time.
+
+    Args:
+        kind: Type of the stream.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._last_s: Fraction | None = None
+        self._late = 0
+
+    def goes_on(self, time_s: Fraction) -> bool:
+        """Whether something of this time, in seconds, may follow; it is taken to follow then."""
+        last_s = self._last_s
+        if last_s is not None and (time_s < last_s or (time_s == last_s and self._kind != "subtitle")):
+            self._late += 1
+            return False
+        self._last_s = time_s
+        return True
+
+    def report(self) -> None:
+        """Tell how much was left out."""
+        if self._late:
+            log.warning("%d packets of %s are left out, since their time jumps back", self._late, self._kind)
 
 
 def _encoded_rate(codec: str, rate: int) -> int:

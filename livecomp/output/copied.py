@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 from av.audio.stream import AudioStream
@@ -12,8 +14,12 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Disposition, Stream
 
-from livecomp.media.video import url_from_path
+from livecomp.media.video import start_s_of, url_from_path
 from livecomp.output.carriers import Carrier, PacketCarrier, SoundCarrier, TextCarrier
+from livecomp.output.joined import JoinedPackets
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter
 
 __all__ = ["CopiedStreams"]
 
@@ -30,6 +36,8 @@ _OWN_METADATA = frozenset({"compatible_brands", "duration", "encoder", "major_br
 
 class CopiedStreams:
     """Copies packets as they are where the container can hold them; other sound and text is encoded anew.
+
+    Times count from the start of the file and go on where they jump back, as those of `VideoReader` do.
 
     What cannot be carried at all, such as subtitles that are pictures in MP4, is left out with a warning.
 
@@ -55,7 +63,8 @@ class CopiedStreams:
         self._input = av.open(url_from_path(self._path))
         metadata = {k: v for k, v in self._input.metadata.items() if k.lower() not in _OWN_METADATA}
         self._output.metadata.update(metadata)
-        self._output.set_chapters(self._input.chapters())
+        start_s = start_s_of(self._input)
+        self._output.set_chapters([_earlier(chapter, start_s) for chapter in self._input.chapters()])
         supported = self._output.supported_codecs
         for stream in self._input.streams:
             if stream.type in ("audio", "subtitle"):
@@ -66,7 +75,7 @@ class CopiedStreams:
                 kind = "cover picture" if stream.type == "video" else f"{stream.type} stream"
                 log.warning("%s: its %s is left out", self._path, kind)
         kept = [stream for stream in self._input.streams if stream.index in self._carriers]
-        self._packets = self._input.demux(*kept) if kept else iter(())
+        self._packets = iter(JoinedPackets(self._input, kept)) if kept else iter(())
         self._waiting = next(self._packets, None)
 
     def _carrier(self, stream: Stream, supported: set[str]) -> Carrier | None:
@@ -108,3 +117,9 @@ class CopiedStreams:
         self._carriers = {}
         self._waiting = None
         self._packets = iter(())
+
+
+def _earlier(chapter: Chapter, seconds: Fraction) -> Chapter:
+    """The same chapter, so much earlier, but not before zero."""
+    ticks = round(seconds / Fraction(chapter["time_base"] or 1))
+    return {**chapter, "start": max(0, chapter["start"] - ticks), "end": max(0, chapter["end"] - ticks)}

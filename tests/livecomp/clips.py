@@ -191,6 +191,25 @@ def beep_and_flash(
     return path
 
 
+def later(path: Path, out: Path, *, seconds: int, only: str | None = None) -> Path:
+    """Copy a file without B-frames, with so much later times, of `only` one type of stream if it is given."""
+    with av.open(str(path)) as source, av.open(str(out), "w") as target:
+        kept = [stream for stream in source.streams if stream.type != "data"]  # MP4 has chapters twice
+        streams = {stream.index: target.add_stream_from_template(stream) for stream in kept}
+        chapters = source.chapters()
+        for chapter in chapters:
+            chapter["start"] += round(seconds / Fraction(chapter["time_base"]))
+            chapter["end"] += round(seconds / Fraction(chapter["time_base"]))
+        target.set_chapters(chapters)
+        for packet in source.demux(kept):
+            if packet.dts is not None:
+                ticks = round(seconds / packet.time_base) if only in (None, packet.stream.type) else 0
+                packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
+                packet.stream = streams[packet.stream.index]
+                target.mux(packet)
+    return out
+
+
 def flash_time(path: Path) -> float:
     """When the picture turns white, in seconds."""
     with av.open(str(path)) as container:

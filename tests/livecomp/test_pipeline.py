@@ -10,7 +10,7 @@ import pytest
 
 from livecomp.errors import InputError, MatteError, ModelError, OutputError
 from livecomp.frame import Frame, U8Array, freeze
-from livecomp.offline import Output, run_offline
+from livecomp.offline import BesidePicker, Output, run_offline
 from livecomp.pipeline import Pipeline
 from tests.livecomp.fakes import (
     CANARY,
@@ -145,6 +145,16 @@ def test_offline_keeps_every_frame_in_order() -> None:
     assert {"read", "segment", "harmonize", "composite", "write", "plain"} <= {
         row.stage for row in pipeline.timer.summary()
     }
+
+
+@pytest.mark.parametrize(("only_frame", "shown"), [(0, 0), (6, 6), (9, 9), (10, 9), (500, 9)])
+def test_the_last_pair_stands_in_for_one_that_never_comes(only_frame: int, shown: int) -> None:
+    source, sink, picker = FakeSource(10), FakeSink(), BesidePicker(only_frame)
+    source.open()
+    with Pipeline(fake_stages(), keep_plain=True) as pipeline:
+        run_offline(source, pipeline, [Output(sink, picker, "before/after", picker.rest)])
+    assert [composite.pts_ns for composite in sink.written] == [shown * 40_000_000]
+    assert sink.calls == ["open", "close"]
 
 
 def test_a_source_that_breaks_leaves_nothing_behind() -> None:

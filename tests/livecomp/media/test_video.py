@@ -13,6 +13,7 @@ from livecomp.frame import U8Array
 from livecomp.media.video import VideoReader
 from tests.livecomp.clips import (
     FPS,
+    SOUND_RATE,
     beep_and_flash,
     corner_picture,
     number_of,
@@ -249,6 +250,50 @@ def test_a_clip_cut_by_one_frame_is_noticed(tmp_path: Path) -> None:
         read_all(cut)
 
 
+def test_a_complete_clip_whose_last_frame_has_no_duration_is_not_truncated(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "clip.wmv", [numbered_picture(index) for index in range(30)], codec="wmv2")
+    assert len(read_all(path)) == 30
+
+
+def test_a_stream_copied_into_a_transport_stream_is_not_truncated(tmp_path: Path) -> None:
+    ticks = 512
+    clip = write_clip(
+        tmp_path / "clip.mp4",
+        [numbered_picture(index) for index in range(30)],
+        times=[index * ticks for index in range(30)],
+        time_base=Fraction(1, FPS * ticks),  # as `VideoSink` keeps that of a source: frames then tell no duration
+    )
+    copied = tmp_path / "copied.ts"
+    with av.open(str(clip)) as source, av.open(str(copied), "w") as target:
+        streams = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                target.mux(packet)
+    assert len(read_all(copied)) == 30
+
+
+def test_a_matroska_file_whose_sound_goes_on_is_not_truncated(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mkv"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=FPS, options={"bf": "0"})
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        sound = container.add_stream("pcm_s16le", rate=SOUND_RATE, layout="mono")
+        for index in range(5):
+            frame = av.VideoFrame.from_ndarray(numbered_picture(index), format="rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = index, Fraction(1, FPS)
+            container.mux(video.encode(frame))
+        container.mux(video.encode())
+        piece = av.AudioFrame.from_ndarray(np.zeros((1, SOUND_RATE // 2), np.int16), "s16", "mono")
+        piece.pts, piece.sample_rate, piece.time_base = 0, SOUND_RATE, Fraction(1, SOUND_RATE)
+        container.mux(sound.encode(piece))
+        container.mux(sound.encode(None))
+    assert len(read_all(path)) == 5
+    reader = VideoReader(path).open()
+    assert reader.info.frame_count == 5
+    reader.close()
+
+
 def test_damage_in_the_middle_is_survived_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rng = np.random.default_rng(1)
     path = write_clip(tmp_path / "clip.ts", [rng.integers(0, 255, (96, 128, 3), np.uint8) for _ in range(30)])
@@ -274,6 +319,9 @@ def test_a_trimmed_clip_with_an_edit_list_is_not_truncated(tmp_path: Path) -> No
     )
     trimmed = with_edit(plain, tmp_path / "trimmed.mp4", skip_frames=4, keep_frames=10)
     assert [number_of(rgb) for rgb, _ in read_all(trimmed)] == list(range(4, 14))
+    reader = VideoReader(trimmed).open()
+    assert reader.info.frame_count == 10
+    reader.close()
 
 
 def test_missing_empty_and_foreign_files_each_say_what_they_are(tmp_path: Path) -> None:
