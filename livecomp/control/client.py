@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 from pathlib import Path
 from typing import Any
 
 from livecomp.control.place import default_socket
-from livecomp.errors import ConfigError, DependencyError, InputError
+from livecomp.errors import DependencyError, InputError, LiveCompError
 
 __all__ = ["ask", "command"]
 
 _LONGEST_ANSWER = 1 << 20
+_STATUS = {"do": "status"}
+_KINDS: dict[object, type[LiveCompError]] = {kind.exit_code: kind for kind in LiveCompError.__subclasses__()}
 
 
 def ask(request: dict[str, Any], path: Path | None = None, *, timeout_s: float = 10.0) -> dict[str, Any]:
-    """Send one request and wait for its answer.
+    """Send one request and wait for its answer: a change for as long as the call says its status meanwhile.
 
     Args:
         request: See `Steering.answer`.
         path: Of the socket; None for the usual one.
-        timeout_s: How long to wait for the answer.
+        timeout_s: How long to wait for a status.
 
     Raises:
         InputError: No call runs, or it does not answer.
@@ -35,6 +38,8 @@ def ask(request: dict[str, Any], path: Path | None = None, *, timeout_s: float =
         try:
             connection.connect(str(place))
             connection.sendall(json.dumps(request).encode() + b"\n")
+            while request != _STATUS and not select.select([connection], [], [], timeout_s)[0]:
+                ask(_STATUS, place, timeout_s=timeout_s)
             with connection.makefile("rb") as lines:
                 line = lines.readline(_LONGEST_ANSWER)
         except (FileNotFoundError, ConnectionRefusedError) as error:
@@ -54,10 +59,10 @@ def command(request: dict[str, Any], path: Path | None = None) -> dict[str, Any]
     """As `ask`, but an answer that says no is raised.
 
     Raises:
-        InputError: As `ask`.
-        ConfigError: What the call says against it.
+        LiveCompError: As `ask`, or what the call raised, of the same kind.
     """
     answer = ask(request, path)
     if not answer.get("ok"):
-        raise ConfigError(str(answer.get("error", "the call refused without a reason")))
+        kind = _KINDS.get(answer.get("exit_code"), LiveCompError)
+        raise kind(str(answer.get("error", "the call refused without a reason")))
     return answer

@@ -17,7 +17,7 @@ from typing import Any
 
 import cv2
 
-from livecomp.errors import OutputError
+from livecomp.errors import OutputError, reason
 from livecomp.frame import Composite
 from livecomp.output.check import check_composite
 
@@ -163,6 +163,10 @@ class _Server(ThreadingHTTPServer):
     answer: Callable[[object], dict[str, Any]]
     token: str
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A page that was closed in the middle of something is no news for the terminal."""
+        log.debug("a connection of the preview failed", exc_info=True)
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
@@ -178,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
             case "stream":
                 self._stream()
             case "status":
-                self._json(self.server.answer({"do": "status"}))
+                self._reply({"do": "status"})
             case None:
                 return
             case _:
@@ -199,10 +203,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             request = json.loads(self.rfile.read(int(length)))
-        except ValueError:
+        except (ValueError, RecursionError):
             self.send_error(HTTPStatus.BAD_REQUEST, "no JSON")
             return
-        self._json(self.server.answer(request))
+        self._reply(request)
 
     def _place(self) -> str | None:
         """What is asked for, below the secret; None when the request was refused."""
@@ -222,9 +226,15 @@ class _Handler(BaseHTTPRequestHandler):
         self._head("text/html; charset=utf-8", len(page.encode()), nonce)
         self.wfile.write(page.encode())
 
-    def _json(self, value: dict[str, Any]) -> None:
-        data = json.dumps(value).encode()
-        self._head("application/json", len(data))
+    def _reply(self, request: object) -> None:
+        status = HTTPStatus.OK
+        try:
+            answer = self.server.answer(request)
+        except Exception as error:  # a thread's boundary: a page must not take the call down
+            log.warning("a request failed: %s: %s", type(error).__name__, error)
+            answer, status = {"ok": False, "error": reason(error)}, HTTPStatus.INTERNAL_SERVER_ERROR
+        data = json.dumps(answer).encode()
+        self._head("application/json", len(data), status=status)
         self.wfile.write(data)
 
     def _stream(self) -> None:
@@ -240,8 +250,8 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:
             log.debug("a preview was closed")
 
-    def _head(self, kind: str, length: int | None, nonce: str = "") -> None:
-        self.send_response(HTTPStatus.OK)
+    def _head(self, kind: str, length: int | None, nonce: str = "", status: HTTPStatus = HTTPStatus.OK) -> None:
+        self.send_response(status)
         self.send_header("Content-Type", kind)
         if length is not None:
             self.send_header("Content-Length", str(length))

@@ -77,9 +77,7 @@ class Steering:
                 asked = {key: value for key, value in self._set.items() if key not in changed}
                 self._session.apply(Config.from_options(layered(found, given, asked)))
                 self._file, self._given, self._set = found, given, asked
-        except (
-            Exception
-        ) as error:  # a thread's boundary: the next edit is to be followed, whatever is wrong with this one
+        except Exception as error:  # a thread's boundary: whatever is wrong with this edit, the next is followed
             self.trouble = f"the configuration stays as it was: {reason(error)}"
             log.warning("%s", self.trouble)
             return

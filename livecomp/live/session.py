@@ -174,9 +174,10 @@ class LiveSession:
                 if old != new:
                     raise ConfigError(f"live.{name} cannot change from {old} to {new} while a call runs; start it anew")
             slates = _make_slates(config)
+            step = self._governor.step if config.live.adapt else self._governor.steps[0]
+            self._enter(step.limit(config), fade_ms=config.live.fade_ms)
             if not config.live.adapt:
                 self._governor.reset()
-            self._enter(self._governor.step.limit(config), fade_ms=config.live.fade_ms)
             self._config, self._slates = config, slates
             self._presenter.stall_ms = config.live.stall_ms
         self._wake_or_sleep()

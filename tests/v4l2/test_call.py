@@ -215,15 +215,16 @@ def test_ctl_changes_a_call(system: System) -> None:
         assert changed["composite.shading_strength"] == 0.5
         assert changed["composite.light_wrap"] == 0
         assert changed["smooth.filter"] == "none"
-        for wrong, words in (
-            (["background", "missing.jpg"], "no background"),
-            (["set", "composite.light_warp=1"], "did you mean composite.light_wrap"),
-            (["set", "composite.light_wrap=2"], "less than or equal to 1"),
-            (["set", "live.width=320"], "cannot change"),
-            (["segmenter", "magic"], "known are"),
+        for wrong, words, code in (
+            (["background", "missing.jpg"], "no background", 8),
+            (["set", "composite.light_warp=1"], "did you mean composite.light_wrap", 8),
+            (["set", "composite.light_wrap=2"], "less than or equal to 1", 8),
+            (["set", "live.width=320"], "cannot change", 8),
+            (["set", "live.slate=nowhere.png"], "cannot read", 3),
+            (["segmenter", "magic"], "known are", 8),
         ):
             answer = system.livecomp("ctl", *wrong)
-            assert answer.returncode == 8
+            assert answer.returncode == code
             assert words in answer.stderr
         assert "640x360" in system.livecomp("ctl", "status").stdout
         assert system.livecomp("ctl", "stop").returncode == 0

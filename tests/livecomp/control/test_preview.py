@@ -2,21 +2,31 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
 import pytest
 
+from livecomp.control import preview as preview_module
 from livecomp.control.preview import PreviewServer, PreviewSink
 from livecomp.errors import OutputError
 from livecomp.frame import Composite, freeze
 from tests.livecomp.live.fakes import eventually
+from tests.v4l2.browser.viewer import PROGRAM
 
 RED = (200, 40, 30)
 
@@ -57,6 +67,8 @@ def page() -> Iterator[Page]:
 
     def answer(request: object) -> dict[str, Any]:
         asked.append(request)
+        if request == {"do": "break"}:
+            raise ValueError("broken on purpose")
         return {"ok": True, "status": {"state": "live"}}
 
     sink = PreviewSink()
@@ -139,7 +151,7 @@ def test_other_sites_cannot_reach_it(page: Page) -> None:
     assert page.asked == []
 
 
-@pytest.mark.parametrize("body", ["no json", "", "x" * 70_000])
+@pytest.mark.parametrize("body", ["no json", "", "x" * 70_000, "[" * 60_000])
 def test_nonsense_is_refused(page: Page, body: str) -> None:
     status, _, _ = page.request("POST", f"{page.folder}ask", body, **{"Content-Type": "application/json"})
     assert status == 400
@@ -153,16 +165,123 @@ def test_a_taken_port_is_an_error(page: Page) -> None:
 
 def test_stopping_ends_streams(page: Page) -> None:
     page.sink.write(picture())
-    watching = threading.Thread(target=parts, args=(page, 1))
-    watching.start()
-    watching.join(5)
-    assert not watching.is_alive()
+    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=5)
+    connection.request("GET", f"{page.folder}stream")
+    reply = connection.getresponse()
+    assert reply.fp.readline().startswith(b"--")
+    assert page.sink.viewers == 1
     start = time.monotonic()
     page.server.stop()
     page.server.stop()
-    assert time.monotonic() - start < 3
+    while reply.read1(1 << 16):
+        assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 1
+    connection.close()
+    assert eventually(lambda: page.sink.viewers == 0)
     with pytest.raises(OutputError, match="does not run"):
         _ = page.server.address
+
+
+def test_a_request_that_fails_is_answered(page: Page, caplog: pytest.LogCaptureFixture) -> None:
+    kind = {"Content-Type": "application/json"}
+    status, headers, body = page.request("POST", f"{page.folder}ask", '{"do": "break"}', **kind)
+    assert (status, headers["content-type"]) == (500, "application/json")
+    assert json.loads(body) == {"ok": False, "error": "broken on purpose"}
+    assert "broken on purpose" in caplog.text
+
+
+def test_a_page_that_is_closed_says_nothing_on_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    asked, closed = threading.Event(), threading.Event()
+
+    def answer(request: object) -> dict[str, Any]:
+        asked.set()
+        closed.wait(5)
+        return {"ok": True}
+
+    sink = PreviewSink()
+    sink.open()
+    server = PreviewServer(sink, answer)
+    server.start()
+    url = urlsplit(server.address)
+    with socket.create_connection((url.hostname, url.port)) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closed by a reset
+        connection.sendall(f"GET {url.path}status HTTP/1.1\r\nHost: {url.netloc}\r\n\r\n".encode())
+        assert asked.wait(5)
+    closed.set()
+    assert eventually(lambda: not any("process_request" in thread.name for thread in threading.enumerate()))
+    server.stop()
+    assert capfd.readouterr().err == ""
+
+
+STEERED = """
+  <script nonce="@NONCE@">
+    const after = (ms) => new Promise((done) => setTimeout(done, ms));
+    const error = () => document.getElementById("error").textContent;
+    const report = () => ask({ do: "report", error: error() });
+    const choose = (background) => {
+      const input = document.querySelector("[data-key='background.source']");
+      input.value = background;
+      input.dispatchEvent(new Event("change"));
+    };
+    (async () => {
+      choose("nowhere.jpg");
+      while (!error()) await after(5);
+      await after(1500);
+      await report();
+      choose("white");
+      while (error()) await after(5);
+      await report();
+    })();
+  </script>
+"""
+HASTY = """
+  <script nonce="@NONCE@">
+    const usual = setInterval;
+    window.setInterval = (what, after_ms) => usual(what, after_ms / 20);
+  </script>
+"""
+
+
+def test_what_is_wrong_stays_on_the_page_until_the_user_asks_for_something_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    program = shutil.which(PROGRAM)
+    if program is None:
+        pytest.skip(f"{PROGRAM} is not installed: apt-get install {PROGRAM}")
+    asked: list[str] = []
+    errors: list[str] = []
+
+    def answer(request: Any) -> dict[str, Any]:
+        asked.append(request["do"])
+        if request["do"] == "report":
+            errors.append(request["error"])
+        if request["do"] == "set" and request["values"] == {"background.source": "nowhere.jpg"}:
+            return {"ok": False, "error": "no background"}
+        return {"ok": True, "config": {}}
+
+    page = preview_module.files("livecomp").joinpath("assets/preview.html").read_text("utf-8")
+    page = page.replace("<script", f"{HASTY}<script", 1).replace("</body>", f"{STEERED}</body>")
+    monkeypatch.setattr(
+        preview_module, "files", lambda _: Mock(**{"joinpath.return_value.read_text.return_value": page})
+    )
+    sink = PreviewSink()
+    sink.open()
+    server = PreviewServer(sink, answer)
+    server.start()
+    flags = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-port=0")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = [program, *flags, f"--user-data-dir={profile}", server.address]
+        browser = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            assert eventually(lambda: len(errors) == 2, 60)
+        finally:
+            os.killpg(browser.pid, signal.SIGKILL)
+            browser.wait()
+            server.stop()
+    assert errors == ["no background", ""]
+    assert asked[asked.index("set") : asked.index("report")].count("config") > 3
 
 
 def test_nothing_is_encoded_while_nobody_looks(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from livecomp.control import server as server_module
 from livecomp.control.client import ask, command
 from livecomp.control.place import LONGEST_PATH, default_socket
 from livecomp.control.server import ControlServer
-from livecomp.errors import ConfigError, InputError, OutputError
+from livecomp.errors import ConfigError, DependencyError, InputError, LiveCompError, ModelError, OutputError
 from tests.livecomp.live.fakes import eventually
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets here")
@@ -30,6 +30,8 @@ def echo(request: object) -> dict[str, Any]:
         raise ValueError("broken on purpose")
     if request == {"do": "refuse"}:
         return {"ok": False, "error": "no"}
+    if request == {"do": "take long"}:
+        time.sleep(0.7)
     return {"ok": True, "request": request}
 
 
@@ -59,9 +61,35 @@ def test_it_answers_and_is_private(server: ControlServer, path: Path) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-def test_a_refusal_is_raised_for_a_command(server: ControlServer, path: Path) -> None:
-    with pytest.raises(ConfigError, match="no"):
-        command({"do": "refuse"}, path)
+@pytest.mark.parametrize("kind", [InputError, OutputError, ModelError, DependencyError, ConfigError])
+def test_a_refusal_is_raised_for_a_command_as_it_was_in_the_call(path: Path, kind: type[LiveCompError]) -> None:
+    running = ControlServer(path, lambda request: {"ok": False, "error": "no", "exit_code": kind.exit_code})
+    running.start()
+    with pytest.raises(kind, match="no"):
+        command({"do": "set"}, path)
+    running.stop()
+
+
+def test_a_refusal_of_no_kind_is_raised_as_unexpected(server: ControlServer, path: Path) -> None:
+    for request in ({"do": "refuse"}, {"do": "break"}):
+        with pytest.raises(LiveCompError) as error:
+            command(request, path)
+        assert error.value.exit_code == 1
+
+
+def test_a_change_that_takes_long_is_waited_for_while_the_call_answers(server: ControlServer, path: Path) -> None:
+    assert ask({"do": "take long"}, path, timeout_s=0.2)["ok"]
+
+
+def test_a_change_is_not_waited_for_when_the_call_answers_nothing(path: Path) -> None:
+    path.parent.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as suspended:
+        suspended.bind(str(path))
+        suspended.listen()
+        start = time.monotonic()
+        with pytest.raises(InputError, match="does not answer"):
+            ask({"do": "set"}, path, timeout_s=0.2)
+        assert time.monotonic() - start < 2
 
 
 def test_a_failing_answer_is_told_and_the_server_goes_on(server: ControlServer, path: Path) -> None:

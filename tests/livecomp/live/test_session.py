@@ -539,7 +539,11 @@ def test_late_frames_lower_the_cost_and_the_step_is_told() -> None:
     with running(live_config(adapt=True, budget_ms=20)) as call:
         call.segmenter.fault = slow
         assert eventually(lambda: call.status().step != "full", 6.0)
-        call.session.apply(_with(call.session.config, "live", adapt=False))
+        steady = _with(call.session.config, "live", adapt=False)
+        with pytest.raises(ConfigError):
+            call.session.apply(_with(steady, "background", source="/nowhere/beach.jpg"))
+        assert call.status().step != "full", "a change that was refused lifted the step"
+        call.session.apply(steady)
         assert call.status().step == "full"
 
 
