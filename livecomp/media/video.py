@@ -134,6 +134,8 @@ class VideoReader:
             cover = " (a cover picture)" if container.streams.video else ""
             raise InputError(f"{self._path} has no video stream; it holds {kinds}{cover}")
         stream = self._stream = streams[0]
+        if stream.codec_context is None:
+            raise InputError(f"{self._path} has a video stream of a codec that this FFmpeg cannot decode")
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = self._threads
         self._frames = self._decode(container, stream)
