@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,6 +13,7 @@ from typing import Self
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorTrc
@@ -20,9 +22,10 @@ from av.video.stream import VideoStream
 from livecomp.errors import InputError
 from livecomp.frame import U8Array
 from livecomp.media.convert import Orientation, RgbConverter
+from livecomp.media.parts import JUMP_S, VideoParts
 from livecomp.paths import is_dir
 
-__all__ = ["JUMP_S", "VIDEO_SUFFIXES", "VideoInfo", "VideoReader", "fps_of", "start_s_of", "url_from_path"]
+__all__ = ["VIDEO_SUFFIXES", "VideoInfo", "VideoReader", "fps_of", "start_s_of", "url_from_path"]
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +39,7 @@ _PICTURE_BRANDS = frozenset({"avif", "heic", "heix", "mif1"})  # FFmpeg gives on
 _LENGTH_FORMATS = frozenset({"avi", "mov,mp4,m4a,3gp,3g2,mj2"})  # elsewhere FFmpeg guesses how long a stream is
 _MATROSKA = "matroska,webm"
 
-JUMP_S = Fraction(1, 2)
-"""By how much time goes back where a file was joined, in seconds; by less, pictures are only out of order."""
-
+_LATE_FRAMES = 32  # more than decoders hold back, sorted as if there were no joint
 _REPEATED_STEP_NS = 1_000
 _JUMP_NS = round(JUMP_S * 1_000_000_000)
 
@@ -88,8 +89,8 @@ class VideoReader:
         self._end_pts = 0
         self._damaged = 0
         self._last_ns = 0
-        self._start_ns = 0
         self._shift_ns = 0
+        self._joint_until = 0
 
     @property
     def info(self) -> VideoInfo:
@@ -134,7 +135,8 @@ class VideoReader:
             cover = " (a cover picture)" if container.streams.video else ""
             raise InputError(f"{self._path} has no video stream; it holds {kinds}{cover}")
         stream = self._stream = streams[0]
-        self._start_ns = round(start_s_of(container) * 1_000_000_000)
+        if stream.codec_context is None:
+            raise InputError(f"{self._path} has a video stream of a codec that this FFmpeg cannot decode")
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = self._threads
         self._frames = self._decode(container, stream)
@@ -156,6 +158,8 @@ class VideoReader:
         self._info = VideoInfo((width, height), fps, time_base, count, aspect)
 
     def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+        parts = VideoParts(start_s_of(container), 1 / fps_of(stream))
+        held: deque[tuple[Packet[VideoStream], int]] = deque()
         try:
             for packet in container.demux(stream):
                 if packet.is_corrupt and container.format.name != "mpegts":  # there it is common, and survived
@@ -164,9 +168,22 @@ class VideoReader:
                 self._packets += packet.size > 0
                 if packet.pts is not None:
                     self._end_pts = max(self._end_pts, packet.pts + (packet.duration or 0))
-                for frame in packet.decode():
-                    self._damaged += frame.is_corrupt
-                    yield frame
+                known = len(parts.moves_s)
+                held.append((packet, parts.take(packet)))
+                if not packet.size:  # the end
+                    parts.settle()
+                if len(parts.moves_s) > known:
+                    later_s = float(parts.moves_s[-1] - parts.moves_s[-2])
+                    log.warning(
+                        "%s: time jumps back; all behind frame %d is %.1f s later", self._path, self._decoded, later_s
+                    )
+                    self._joint_until = self._decoded + _LATE_FRAMES
+                while held and held[0][1] < len(parts.moves_s):
+                    ready, part = held.popleft()
+                    parts.move(ready, part)
+                    for frame in ready.decode():
+                        self._damaged += frame.is_corrupt
+                        yield frame
         except av.error.FFmpegError as error:
             raise InputError(f"{self._path} is damaged after {self._decoded} frames: {error.strerror}") from error
         if self._damaged:
@@ -223,14 +240,15 @@ class VideoReader:
             pts_ns = self._last_ns + frame_ns if self._decoded else 0
         else:
             pts_ns = round(frame.pts * Fraction(frame.time_base or info.time_base) * 1_000_000_000)
-            pts_ns += self._shift_ns - self._start_ns
+            pts_ns += self._shift_ns
         if self._decoded and pts_ns <= self._last_ns:
             back_ns = self._last_ns - pts_ns
             log.debug("%s: frame %d is %d ns back in time", self._path, self._decoded, back_ns)
-            if back_ns > _JUMP_NS:
+            is_jump = back_ns > _JUMP_NS and self._decoded >= self._joint_until
+            if is_jump:  # in files whose packets do not tell
                 log.warning("%s: time jumps back by %.1f s at frame %d", self._path, back_ns / 1e9, self._decoded)
                 self._shift_ns += back_ns + frame_ns
-            pts_ns = self._last_ns + (frame_ns if back_ns > _JUMP_NS else _REPEATED_STEP_NS)
+            pts_ns = self._last_ns + (frame_ns if is_jump else _REPEATED_STEP_NS)
         self._last_ns = pts_ns
         self._decoded += 1
         return frame, pts_ns
@@ -268,7 +286,7 @@ class VideoReader:
 
     def _reset(self) -> None:
         self._decoded = self._packets = self._damaged = 0
-        self._end_pts = self._shift_ns = self._last_ns = 0
+        self._end_pts = self._shift_ns = self._last_ns = self._joint_until = 0
 
 
 def _frame_count(container: InputContainer, stream: VideoStream, fps: Fraction) -> int | None:

@@ -149,10 +149,11 @@ def beep_and_flash(
     codec: str = "libx264",
     size_wh: tuple[int, int] = (64, 48),
     subtitles: Path | None = None,
+    options: dict[str, str] | None = None,
 ) -> Path:
     """Black and silent, but white and loud for 0.2 s from `at_s` on."""
     with av.open(str(path), "w") as container:
-        video = container.add_stream(codec, rate=FPS)
+        video = container.add_stream(codec, rate=FPS, options=options or {})
         video.width, video.height, video.pix_fmt = *size_wh, "yuv420p"
         sound = container.add_stream(sound_codec, rate=sound_rate, layout="mono")
         sound.metadata["language"] = "deu"
@@ -205,6 +206,19 @@ def later(path: Path, out: Path, *, seconds: int, only: str | None = None) -> Pa
             if packet.dts is not None:
                 ticks = round(seconds / packet.time_base) if only in (None, packet.stream.type) else 0
                 packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
+                packet.stream = streams[packet.stream.index]
+                target.mux(packet)
+    return out
+
+
+def from_second_key_frame(path: Path, out: Path) -> Path:
+    """Copy a file without what is stored before its second key frame."""
+    with av.open(str(path)) as source, av.open(str(out), "w") as target:
+        streams = {stream.index: target.add_stream_from_template(stream) for stream in source.streams}
+        keys = 0
+        for packet in source.demux():
+            keys += packet.stream.type == "video" and packet.is_keyframe
+            if packet.dts is not None and keys > 1:
                 packet.stream = streams[packet.stream.index]
                 target.mux(packet)
     return out

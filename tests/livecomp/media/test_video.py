@@ -347,6 +347,12 @@ def test_an_unreadable_file_is_named(clip: Path) -> None:
         VideoReader(clip).open()
 
 
+def test_a_codec_that_nobody_knows_is_named_as_the_reason(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "clip.mpg", [corner_picture()] * 5, codec="wmv2")  # MPEG-PS has no number for it
+    with pytest.raises(InputError, match="cannot decode"):
+        VideoReader(path).open()
+
+
 def test_sound_alone_is_no_video(tmp_path: Path) -> None:
     both = beep_and_flash(tmp_path / "both.mp4")
     path = tmp_path / "sound.m4a"

@@ -10,7 +10,7 @@ import pytest
 from livecomp.capture.video import VideoSource
 from livecomp.frame import Composite
 from livecomp.output.video import VideoSink
-from tests.livecomp.clips import FPS, beep_and_flash, beep_time, flash_time, later
+from tests.livecomp.clips import FPS, beep_and_flash, beep_time, flash_time, from_second_key_frame, later
 
 SRT = "1\n00:00:00,200 --> 00:00:00,600\nHello <i>you</i>\n\n2\n00:00:00,900 --> 00:00:01,500\nTwo\nlines\n\n"
 
@@ -217,3 +217,16 @@ def test_sound_stays_in_sync_behind_a_jump_back(tmp_path: Path, codec: str, targ
     with av.open(str(out)) as container:
         samples = sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
     assert samples == pytest.approx(6, abs=0.2)
+
+
+@pytest.mark.parametrize("target", [".mp4", ".webm"])
+def test_pictures_that_a_decoder_leaves_out_at_a_joint_do_not_part_sound_and_video(tmp_path: Path, target: str) -> None:
+    options = {"x264-params": "open-gop=1:keyint=20:bframes=3:b-adapt=0:scenecut=0"}
+    silent = beep_and_flash(tmp_path / "silent.ts", seconds=4, at_s=9.0, options=options)
+    whole = beep_and_flash(tmp_path / "whole.ts", seconds=4, at_s=3.0, options=options)
+    cut = from_second_key_frame(whole, tmp_path / "cut.ts")
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(silent.read_bytes() + cut.read_bytes())
+    out = tmp_path / f"out{target}"
+    pass_through(joined, out)
+    assert abs(beep_time(out) - flash_time(out) - (beep_time(whole) - flash_time(whole))) <= 0.5 / FPS
