@@ -53,6 +53,9 @@ def _averaged(picture: U8Array, size: int) -> U8Array:
 
 
 def fine_size(size_wh: tuple[int, int], size: int) -> tuple[int, int]:
-    """Width and height to which pictures of `size_wh` are thinned out before a square of `size` is averaged."""
+    """Width and height to which pictures of `size_wh` are thinned out before a square of `size` is averaged.
+
+    Never less than `size`: what is smaller is repeated, since OpenCV's means of areas are none where a side grows.
+    """
     fine = size * min(max(_SAMPLES // size, _LEAST_OVERSAMPLE), _MOST_OVERSAMPLE)
-    return min(size_wh[0], fine), min(size_wh[1], fine)
+    return max(size, min(size_wh[0], fine)), max(size, min(size_wh[1], fine))

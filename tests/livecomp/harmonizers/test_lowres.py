@@ -41,3 +41,11 @@ def test_halves_are_rounded_up_whatever_is_averaged(shape: tuple[int, int], size
     small, alpha = make_input(rgb, rgb, np.full(shape, 255, np.uint8), size)
     assert (small == 11).all()
     assert (alpha == 255).all()
+
+
+def test_a_frame_that_is_lower_than_the_square_is_averaged_across_all_the_same() -> None:
+    stripes = np.zeros((100, 192, 3), np.uint8)
+    stripes[:, ::3] = 240
+    composite, _ = make_input(stripes, stripes, np.full((100, 192), 255, np.uint8), 128)
+    assert (composite[:, ::2] == 160).all()
+    assert (composite[:, 1::2] == 0).all()
