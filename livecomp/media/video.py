@@ -36,7 +36,8 @@ _HDR = {int(ColorTrc.SMPTE2084): "PQ (HDR10)", int(ColorTrc.ARIB_STD_B67): "HLG"
 _TEXT_FORMATS = frozenset({"tty"})  # FFmpeg plays text files as terminal art
 _PICTURE_BRANDS = frozenset({"avif", "heic", "heix", "mif1"})  # FFmpeg gives one tile of such a picture
 
-_LENGTH_FORMATS = frozenset({"avi", "mov,mp4,m4a,3gp,3g2,mj2"})  # elsewhere FFmpeg guesses how long a stream is
+_AVI = "avi"
+_LENGTH_FORMATS = frozenset({_AVI, "mov,mp4,m4a,3gp,3g2,mj2"})  # elsewhere FFmpeg guesses how long a stream is
 _MATROSKA = "matroska,webm"
 
 _LATE_FRAMES = 32  # more than decoders hold back, sorted as if there were no joint
@@ -86,6 +87,8 @@ class VideoReader:
         self._first_pts: int | None = None
         self._decoded = 0
         self._packets = 0
+        self._last_pts = 0
+        self._longest_step = 0
         self._end_pts = 0
         self._damaged = 0
         self._last_ns = 0
@@ -167,7 +170,11 @@ class VideoReader:
                     raise InputError(f"{self._path} is damaged after {self._decoded} frames")
                 self._packets += packet.size > 0
                 if packet.pts is not None:
-                    self._end_pts = max(self._end_pts, packet.pts + (packet.duration or 0))
+                    duration = packet.duration or 0
+                    if container.format.name == _AVI:  # says one tick of its clock, however long a frame is shown
+                        duration = self._longest_step = max(self._longest_step, duration, packet.pts - self._last_pts)
+                        self._last_pts = packet.pts
+                    self._end_pts = max(self._end_pts, packet.pts + duration)
                 known = len(parts.moves_s)
                 held.append((packet, parts.take(packet)))
                 if not packet.size:  # the end
@@ -286,7 +293,7 @@ class VideoReader:
 
     def _reset(self) -> None:
         self._decoded = self._packets = self._damaged = 0
-        self._end_pts = self._shift_ns = self._last_ns = self._joint_until = 0
+        self._end_pts = self._last_pts = self._longest_step = self._shift_ns = self._last_ns = self._joint_until = 0
 
 
 def _frame_count(container: InputContainer, stream: VideoStream, fps: Fraction) -> int | None:

@@ -217,13 +217,14 @@ def test_rewind_from_the_middle(clip: Path) -> None:
     assert (number_of(picture[0]), picture[1]) == (0, 0)
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".avi"])
 @pytest.mark.parametrize("share", [0.5, 0.8, 0.93])
 def test_truncated_file_gives_its_good_frames_and_then_an_error(tmp_path: Path, share: float, suffix: str) -> None:
     rng = np.random.default_rng(1)
     noise = [rng.integers(0, 255, (96, 128, 3), np.uint8) for _ in range(30)]
-    options = {} if suffix == ".mkv" else FASTSTART
-    whole = write_clip(tmp_path / f"whole{suffix}", noise, container_options=options)
+    options = FASTSTART if suffix in {".mp4", ".mov"} else {}
+    codec = "ffv1" if suffix == ".avi" else "libx264"
+    whole = write_clip(tmp_path / f"whole{suffix}", noise, codec=codec, container_options=options)
     cut = tmp_path / f"cut{suffix}"
     cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * share)])
     reader = VideoReader(cut).open()
@@ -252,6 +253,13 @@ def test_a_clip_cut_by_one_frame_is_noticed(tmp_path: Path) -> None:
 
 def test_a_complete_clip_whose_last_frame_has_no_duration_is_not_truncated(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clip.wmv", [numbered_picture(index) for index in range(30)], codec="wmv2")
+    assert len(read_all(path)) == 30
+
+
+def test_an_avi_whose_clock_is_finer_than_its_frame_rate_is_not_truncated(tmp_path: Path) -> None:
+    ticks = range(0, 30 * 24, 24)
+    pictures = [numbered_picture(index) for index in range(30)]
+    path = write_clip(tmp_path / "clip.avi", pictures, codec="mpeg4", times=ticks, time_base=Fraction(1, 600))
     assert len(read_all(path)) == 30
 
 
