@@ -43,6 +43,7 @@ class MatteCheck:
         self._coverage = 0.0
         self._matte: F32Array | None = None
         self._thumbnail: NDArray[np.int16] | None = None
+        self._has_stalled = False
 
     def check(self, matte: object, rgb: U8Array) -> F32Array:
         """Judge the matte of one picture.
@@ -63,23 +64,22 @@ class MatteCheck:
         return valid
 
     def reset(self) -> None:
-        """Forget earlier mattes."""
+        """Forget earlier mattes, but for whether the model has stalled: it has no more sense in another scene."""
         self._coverage = 0.0
-        self._matte = None
-        self._thumbnail = None
 
     def _check_coverage(self, matte: F32Array) -> None:
         step = tuple(max(1, side // _STATISTICS_SIDE) for side in matte.shape)
         sample = matte[:: step[0], :: step[1]]
-        coverage = float(sample.mean())
         low, high = float(sample.min()), float(sample.max())
-        if high - low < _MIN_SPREAD and 0.1 < coverage < 0.9:
-            raise MatteError(f"the matte is {coverage:.2f} everywhere: expected a person and a background")
+        if high - low < _MIN_SPREAD and low > 0.1 and high < 0.9:
+            raise MatteError(f"the matte is {sample.mean():.2f} everywhere: expected a person and a background")
         undecided = float(((sample > np.float32(0.1)) & (sample < np.float32(0.9))).mean())
         if undecided > _MAX_UNDECIDED:
             raise MatteError(
                 f"{undecided:.0%} of the matte is neither person nor background: expected at most {_MAX_UNDECIDED:.0%}"
             )
+        # not the mean: what is almost opaque is refined to opaque, and a matte of 0.92 everywhere would show everything
+        coverage = float((sample > np.float32(0.5)).mean())
         if coverage > _FULL and self._coverage < _NEARLY_FULL:
             raise MatteError(
                 f"the matte takes {coverage:.0%} of the picture for a person, and {self._coverage:.0%} just before: "
@@ -90,14 +90,15 @@ class MatteCheck:
     def _check_fresh(self, matte: F32Array, rgb: U8Array) -> None:
         height, width = rgb.shape[:2]
         thumbnail = rgb[:: max(1, height // _THUMBNAIL_SIDE), :: max(1, width // _THUMBNAIL_SIDE), 1].astype(np.int16)
-        past, past_thumbnail = self._matte, self._thumbnail
-        self._thumbnail = thumbnail
-        if past is not None and past_thumbnail is not None and matte.any() and np.array_equal(matte, past):
-            another = thumbnail.shape != past_thumbnail.shape
-            if another or float(np.abs(thumbnail - past_thumbnail).mean()) > _STILL:
+        past, first = self._matte, self._thumbnail
+        if past is not None and first is not None and matte.any() and np.array_equal(matte, past):
+            another = thumbnail.shape != first.shape or float(np.abs(thumbnail - first).mean()) > _STILL
+            self._has_stalled = self._has_stalled or another
+            if self._has_stalled:
                 raise MatteError("the matte is the one of the picture before: the segmentation model has stalled")
         else:
-            self._matte = matte.copy()
+            # of the first picture that had this matte: who moves slowly changes little from one picture to the next
+            self._matte, self._thumbnail, self._has_stalled = matte.copy(), thumbnail, False
 
 
 def _check_values(matte: object) -> F32Array:

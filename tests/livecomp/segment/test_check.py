@@ -52,6 +52,14 @@ def test_values_that_are_not_finite_are_refused(value: float, count: int) -> Non
         MatteCheck().check(matte, RGB)
 
 
+@pytest.mark.parametrize("low", [0.905, 0.92, 0.96])
+def test_a_matte_that_is_nearly_sure_of_everything_is_refused_as_one_that_is_sure(low: float) -> None:
+    noise = np.random.default_rng(3).uniform(low, 0.97, (64, 64)).astype(np.float32)
+    for matte in (np.full((64, 64), low, np.float32), noise):
+        with pytest.raises(MatteError, match="takes 100%"):
+            MatteCheck().check(matte, RGB)
+
+
 @pytest.mark.parametrize("value", [0.2, 0.5, 0.8])
 def test_the_same_half_transparency_everywhere_is_refused(value: float) -> None:
     with pytest.raises(MatteError, match="everywhere"):
@@ -98,12 +106,24 @@ def test_a_stalled_model_is_refused_even_when_it_reuses_its_buffer() -> None:
     check.check(np.clip(buffer, 0, 1), OTHER_RGB)
 
 
-def test_the_same_matte_for_the_same_picture_is_fine_and_so_is_one_after_reset() -> None:
+def test_a_stalled_model_is_refused_however_slowly_the_picture_changes_and_after_a_cut() -> None:
+    check = MatteCheck()
+    check.check(person(), RGB)
+    for step in range(1, 3):
+        check.check(person(), np.clip(RGB.astype(int) + step, 0, 255).astype(np.uint8))
+    for rgb in (np.clip(RGB.astype(int) + 3, 0, 255).astype(np.uint8), RGB, OTHER_RGB):
+        with pytest.raises(MatteError, match="stalled"):
+            check.check(person(), rgb)
+        check.reset()
+    check.check(person(0.4), OTHER_RGB)
+
+
+def test_the_same_matte_for_the_same_picture_is_fine_and_so_it_is_after_reset() -> None:
     check = MatteCheck()
     check.check(person(), RGB)
     check.check(person(), RGB.copy())
     check.reset()
-    check.check(person(), OTHER_RGB)
+    check.check(person(), RGB)
 
 
 def test_large_mattes_are_judged_as_small_ones() -> None:
