@@ -119,6 +119,7 @@ class Presenter:
         self._slate = slate
         self._timer = timer
         self._action: Action = "resume"
+        self._is_forgetting = False
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._last: Composite | None = None
@@ -157,6 +158,10 @@ class Presenter:
         self.inbox.clear()
         self._written_ns = 0
 
+    def forget(self) -> None:
+        """Hold nothing of what has come so far: it must not be shown again."""
+        self._is_forgetting = True
+
     def recent(self) -> Recent:
         """How the last seconds went."""
         since = time.monotonic_ns() - _WINDOW_NS
@@ -180,6 +185,10 @@ class Presenter:
         while not self._stopping.is_set():
             fresh = self.inbox.get(0.1 if self.is_idle else 0.02)
             now = time.monotonic_ns()
+            if self._is_forgetting:  # here, so that nothing that this thread has in hand is kept after all
+                self._is_forgetting = False
+                fresh = self._last = None
+                self._written_ns = 0
             if fresh is not None and fresh.kind == "composite" and self._action == "resume":
                 self._note_fresh(now)
                 self._last = fresh

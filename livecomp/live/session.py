@@ -326,6 +326,8 @@ class LiveSession:
                 if stages != before:
                     self._pipeline.replace_stages(stages)
                 if background is not None:
+                    if self._scene.shows_room:
+                        self._presenter.forget()  # or a freeze would show it again
                     self._scene.change(background, fade_ms)
                 self._pipeline.harmonize_every = wanted.live.harmonize_every
                 self._worker.shortest_ns = _shortest_ns(wanted)

@@ -60,6 +60,11 @@ class Scene:
         """See `Background.open`; the first background must be there."""
         self._current.open()
 
+    @property
+    def shows_room(self) -> bool:
+        """Whether it is the blurred room."""
+        return isinstance(self._current, BlurBackground)
+
     def change(self, background: Background, fade_ms: int) -> None:
         """Fade to another background, which is open; the old one is closed when it is no longer seen.
 
@@ -70,7 +75,7 @@ class Scene:
         with self._lock:
             if self._previous is not None:
                 self._previous.close()
-            if isinstance(self._current, BlurBackground):
+            if self.shows_room:
                 # it shows the room: who leaves it wants that to end, not to be held, nor to fade when a pause is over
                 self._last, fade_ms = None, 0
             self._previous, self._current = self._current, background

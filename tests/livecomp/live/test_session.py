@@ -17,7 +17,7 @@ from livecomp.config import Config, Stages
 from livecomp.correction import Correction
 from livecomp.errors import ConfigError, InputError, MatteError, ModelError, OutputError
 from livecomp.frame import Composite, Frame, U8Array, freeze
-from livecomp.live import LiveStatus
+from livecomp.live import Action, LiveStatus
 from livecomp.live.session import LiveSession
 from livecomp.segment.segmenter import PersonSegmenter
 from tests.livecomp.fakes import CANARY, FakeCompositor, FakeHarmonizer, FakeSmoother
@@ -390,6 +390,24 @@ def test_a_background_fades_in() -> None:
         reds = [int(composite.rgb[0, 0, 0]) for composite in call.sink.since(start)]
         assert len({red for red in reds if 30 < red < 245}) > 8
         assert reds == sorted(reds)
+
+
+@pytest.mark.parametrize("meanwhile", ["freeze", "slate", "pause"])
+def test_a_blurred_room_that_was_left_is_not_frozen_again(meanwhile: Action) -> None:
+    config = Config.from_options({"background": {"source": "blur"}, "live": live_config().live.model_dump()})
+    with running(config) as call:
+        assert (call.sink.since(0)[-1].rgb[0, 0] == CANARY).all()
+        call.session.act(meanwhile)
+        call.session.apply(_with(call.session.config, "background", source=OTHER))
+        time.sleep(0.1)
+        call.session.act("freeze")
+        start = time.monotonic()
+        assert eventually(lambda: call.sink.since(start, "slate") != [])
+        assert call.sink.since(start) == []
+        call.session.act("resume")
+        assert eventually(lambda: call.sink.since(start) != [])
+        assert tuple(call.sink.since(start)[0].rgb[0, 0]) == (0xC0, 0xC0, 0)
+        call.sink.written.clear()
 
 
 def test_what_loading_and_changing_left_behind_is_given_back_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
