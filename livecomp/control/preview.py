@@ -29,6 +29,9 @@ _QUALITY = 82
 _LONGEST_INTERVAL_S = 1.0
 _LONGEST_REQUEST = 1 << 16
 _BOUNDARY = "livecomp-frame"
+_MOST_CONNECTIONS = 32
+"""A browser takes six for a page. Other users of this machine, who can connect too, must not use up the call's
+descriptors."""
 
 
 class PreviewSink:
@@ -162,6 +165,22 @@ class _Server(ThreadingHTTPServer):
     sink: PreviewSink
     answer: Callable[[object], dict[str, Any]]
     token: str
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._free = threading.Semaphore(_MOST_CONNECTIONS)
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  as the base class has it
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401  likewise
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A page that was closed in the middle of something is no news for the terminal."""

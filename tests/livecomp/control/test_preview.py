@@ -292,3 +292,31 @@ def test_nothing_is_encoded_while_nobody_looks(page: Page, monkeypatch: pytest.M
     for _ in range(5):
         page.sink.write(picture())
     assert page.sink.viewers == 0
+
+
+def test_idle_connections_take_neither_threads_nor_descriptors_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody on this machine can connect, with the secret or without."""
+    monkeypatch.setattr("livecomp.control.preview._MOST_CONNECTIONS", 4)
+    server = PreviewServer(PreviewSink(), lambda request: {"ok": True})
+    server.start()
+    try:
+        port = urlsplit(server.address).port or 0
+        idle = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(6)]
+        for connection in idle[4:]:
+            assert connection.recv(1) == b""
+        for connection in idle:
+            connection.close()
+
+        def is_served() -> bool:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            try:
+                connection.request("GET", urlsplit(server.address).path)
+                return connection.getresponse().status == 200
+            except (OSError, http.client.HTTPException):
+                return False
+            finally:
+                connection.close()
+
+        assert eventually(is_served)
+    finally:
+        server.stop()
