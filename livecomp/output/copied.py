@@ -30,6 +30,7 @@ _TEXT_CODECS = {"ipod": "mov_text", "matroska": "srt", "mov": "mov_text", "mp4":
 _TEXTS = frozenset({"ass", "mov_text", "srt", "ssa", "subrip", "text", "webvtt"})
 # What FFmpeg lists but its muxer then refuses; and PCM in MP4, which hardly any player takes. Beginnings of names.
 _NOT_COPIED = {"mov": ("flac", "libopus", "opus"), "mp4": ("pcm_", "truehd")}
+_PLACE = "location"  # within the names that cameras give the coordinates of the room, as in "location-eng"
 # Facts about the old file; the muxer states those of the new one.
 _OWN_METADATA = frozenset({"compatible_brands", "duration", "encoder", "major_brand", "minor_version"})
 
@@ -39,7 +40,8 @@ class CopiedStreams:
 
     Times count from the start of the file and go on where they jump back, as those of `VideoReader` do.
 
-    What cannot be carried at all, such as subtitles that are pictures in MP4, is left out with a warning.
+    What cannot be carried at all, such as subtitles that are pictures in MP4, is left out with a warning; where it was
+    recorded, without one: nobody who hides the room wants to give its coordinates.
 
     Args:
         path: The file to copy from.
@@ -62,7 +64,7 @@ class CopiedStreams:
         """
         self._input = av.open(url_from_path(self._path))
         metadata = {k: v for k, v in self._input.metadata.items() if k.lower() not in _OWN_METADATA}
-        self._output.metadata.update(metadata)
+        self._output.metadata.update({k: v for k, v in metadata.items() if _PLACE not in k.lower()})
         start_s = start_s_of(self._input)
         self._output.set_chapters([_earlier(chapter, start_s) for chapter in self._input.chapters()])
         supported = self._output.supported_codecs

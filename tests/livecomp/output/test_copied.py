@@ -138,6 +138,23 @@ def test_metadata_chapters_and_languages_are_kept_but_not_facts_about_the_old_fi
         assert container.streams.audio[0].language == "deu"
 
 
+@pytest.mark.parametrize("target", [".mkv", ".mov", ".mp4"])
+def test_where_a_file_was_recorded_is_left_out(tmp_path: Path, target: str) -> None:
+    original, out, place = tmp_path / "in.mkv", tmp_path / f"out{target}", "+48.1372+011.5756/"
+    with av.open(str(beep_and_flash(tmp_path / "clip.mkv"))) as clip, av.open(str(original), "w") as container:
+        container.metadata.update({"location": place, "com.apple.quicktime.location.ISO6709": place, "title": "talk"})
+        stream = container.add_stream_from_template(clip.streams.video[0])
+        for packet in clip.demux(clip.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                container.mux(packet)
+    assert place.encode() in original.read_bytes()
+    pass_through(original, out)
+    with av.open(str(out)) as container:
+        assert "talk" in container.metadata.values()
+        assert not [value for value in container.metadata.values() if "48.1" in value]
+
+
 @pytest.mark.parametrize(
     ("source", "target", "codec"),
     [
