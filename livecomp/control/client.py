@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from livecomp.control.place import default_socket
+from livecomp.control.place import default_socket, is_ours
 from livecomp.errors import DependencyError, InputError, LiveCompError
 
 __all__ = ["ask", "command"]
@@ -27,7 +27,7 @@ def ask(request: dict[str, Any], path: Path | None = None, *, timeout_s: float =
         timeout_s: How long to wait for a status.
 
     Raises:
-        InputError: No call runs, or it does not answer.
+        InputError: No call runs, it does not answer, or another user's program does at the usual place.
         DependencyError: The system has no Unix sockets.
     """
     if not hasattr(socket, "AF_UNIX"):
@@ -37,6 +37,9 @@ def ask(request: dict[str, Any], path: Path | None = None, *, timeout_s: float =
         connection.settimeout(timeout_s)
         try:
             connection.connect(str(place))
+            # the usual place may be in a folder that all can write to, where anybody could say that the slate is shown
+            if path is None and not is_ours(connection):
+                raise InputError(f"the socket {place} is another user's; set XDG_RUNTIME_DIR as it is for the call")
             connection.sendall(json.dumps(request).encode() + b"\n")
             while request != _STATUS and not select.select([connection], [], [], timeout_s)[0]:
                 ask(_STATUS, place, timeout_s=timeout_s)

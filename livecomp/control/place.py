@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
+import struct
 import tempfile
 from pathlib import Path
 
 from livecomp.errors import OutputError
 
-__all__ = ["LONGEST_PATH", "default_socket", "make_private"]
+__all__ = ["LONGEST_PATH", "default_socket", "is_ours", "make_private"]
 
 LONGEST_PATH = 100
 """Bytes; the system allows 108 with the closing zero, some systems 104."""
@@ -38,3 +40,12 @@ def make_private(folder: Path) -> None:
         raise OutputError(f"{folder} is not a folder of yours; remove it, or set XDG_RUNTIME_DIR")
     if found.st_mode & 0o077:
         raise OutputError(f"{folder} is open to others; run: chmod 700 {folder}")
+
+
+def is_ours(connection: socket.socket) -> bool:
+    """Whether the program at the other end belongs to this user; True where the system cannot tell."""
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        return True
+    _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("3i")))
+    return user in (os.getuid(), 0)

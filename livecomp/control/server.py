@@ -8,13 +8,12 @@ import logging
 import os
 import socket
 import stat
-import struct
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from livecomp.control.place import LONGEST_PATH, make_private
+from livecomp.control.place import LONGEST_PATH, is_ours, make_private
 from livecomp.errors import DependencyError, OutputError
 
 __all__ = ["ControlServer"]
@@ -129,7 +128,7 @@ class ControlServer:
             except OSError:
                 # the socket was shut down; anything else would come again at once
                 return
-            if not _is_ours(client) or len(self._clients) >= _MOST_CLIENTS:
+            if not is_ours(client) or len(self._clients) >= _MOST_CLIENTS:
                 client.close()
                 continue
             thread = threading.Thread(target=self._serve, args=(client,), name="livecomp-control-client", daemon=True)
@@ -171,12 +170,3 @@ def _inode(path: Path) -> tuple[int, int]:
     """What tells a file from another that took its place."""
     found = path.lstat()
     return found.st_dev, found.st_ino
-
-
-def _is_ours(client: socket.socket) -> bool:
-    """Whether the program at the other end belongs to this user; True where the system cannot tell."""
-    option = getattr(socket, "SO_PEERCRED", None)
-    if option is None:
-        return True
-    _, user, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("3i")))
-    return user in (os.getuid(), 0)

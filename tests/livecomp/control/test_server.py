@@ -15,6 +15,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from livecomp.control import place as place_module
 from livecomp.control import server as server_module
 from livecomp.control.client import ask, command
 from livecomp.control.place import LONGEST_PATH, default_socket
@@ -230,12 +231,32 @@ def test_what_is_in_the_way_is_named(tmp_path: Path, path: Path) -> None:
         ControlServer(tmp_path / ("x" * LONGEST_PATH), echo).start()
 
 
-@pytest.mark.skipif(not hasattr(socket, "SO_PEERCRED"), reason="this system does not tell who connects")
-def test_other_users_are_not_answered(server: ControlServer, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module.os, "getuid", lambda: 4711)
-    monkeypatch.setattr(server_module, "struct", Mock(unpack=lambda *_: (1, 4712, 1), calcsize=struct.calcsize))
-    with pytest.raises(InputError):
-        ask({"do": "status"}, path)
+@pytest.fixture
+def strangers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is at the other end is another user."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        pytest.skip("this system does not tell who connects")
+    monkeypatch.setattr(place_module.os, "getuid", lambda: 4711)
+    monkeypatch.setattr(place_module, "struct", Mock(unpack=lambda *_: (1, 4712, 1), calcsize=struct.calcsize))
+
+
+def test_other_users_are_not_answered(server: ControlServer, path: Path, strangers: None) -> None:
+    with connected(path) as client:
+        assert client.recv(1) == b""
+
+
+def test_other_users_are_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strangers: None) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    path = default_socket()
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        with pytest.raises(InputError, match="another user's"):
+            ask({"do": "act", "action": "slate"}, timeout_s=0.5)
+        client, _ = listening.accept()
+        with client:
+            assert client.recv(1) == b""
 
 
 def test_a_call_that_says_nothing_sensible_is_told(tmp_path: Path) -> None:
