@@ -43,7 +43,8 @@ class SteadySmoother:
     followed at all, until those after it have stayed away for `patience_s` and agree with one another: then the light
     has changed, and for `open_s` every prediction is followed. The time constant is `follow_s` at first and grows with
     the time since then, so that the new light is told from the mean of several predictions, and one that goes too far
-    does not carry the picture along. Where the matte's area has changed too, something passes before the camera, and
+    does not carry the picture along. Where the light still runs away after that while, as when a camera opens its eye
+    for a second, it has changed anew. Where the matte's area has changed too, something passes before the camera, and
     they have to last for `distrust_s`. Suspects that never agree become a target after that time as well, but a slow
     one. A step of light that was seen in the pictures themselves (`notice_step`) needs no proof.
 
@@ -164,7 +165,8 @@ class SteadySmoother:
 
     def _open(self, now_s: float, away: float) -> None:
         """Follow fast for a while, the faster the farther the target is away."""
-        if now_s >= self._open_until_s:
+        still_changing = now_s - self._changed_s > self._open_s and away > _CLEAR * self._gate_now()
+        if now_s >= self._open_until_s or still_changing:
             self._changed_s, self._now_s = now_s, math.inf
         hesitation = max(1.0, _CLEAR * self._gate_now() / away) ** 4
         self._now_s = min(self._follow_s * hesitation, self._now_s)

@@ -106,6 +106,19 @@ def test_a_prediction_that_goes_too_far_after_a_step_does_not_carry_the_picture_
     assert progress.max() < 1.08
 
 
+@pytest.mark.parametrize("every", [1, 6])
+def test_light_that_goes_on_changing_after_it_was_believed_is_followed_to_its_end(every: int) -> None:
+    """A camera opens its eye for two seconds, or a video fades in."""
+    smoother, rise, frames = SteadySmoother(), 0.6, 60
+    ramp = [1.0] * 60 + [1 + rise * index / frames for index in range(1, frames + 1)] + [1 + rise] * 30
+    made = [level(value) for value in ramp]
+    outputs = np.array(run(smoother, [made[index - index % every] for index in range(len(made))]))
+    late = (np.array(ramp) - outputs)[60 + frames :] / rise
+    assert late[0] < 0.2
+    assert late[round(0.3e9 / FRAME_NS) :].max() < 0.05
+    assert outputs.max() < 1 + 1.01 * rise
+
+
 @pytest.mark.parametrize(("noise", "quick"), [(0.001, True), (0.03, False)])
 def test_a_small_change_is_followed_fast_only_where_predictions_are_quiet(noise: float, quick: bool) -> None:
     rng = np.random.default_rng(2)
