@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -82,7 +83,7 @@ class Background(Protocol):
         """The scene behind a frame.
 
         Args:
-            frame: Gives size and time; its pixels and matte are used by `BlurBackground` alone.
+            frame: Gives size, shape of a pixel and time; its pixels and matte are used by `BlurBackground` alone.
 
         Returns:
             (H, W, 3) uint8 sRGB of the frame's size, read-only.
@@ -141,32 +142,34 @@ def _blur_strength(text: str) -> float:
     return strength
 
 
-def fit_to(rgb: U8Array, size_wh: tuple[int, int], fit: Fit) -> U8Array:
+def fit_to(rgb: U8Array, size_wh: tuple[int, int], fit: Fit, aspect: Fraction = Fraction(1)) -> U8Array:
     """Scale a picture to a size.
 
     Args:
         rgb: (h, w, 3) uint8.
         size_wh: Width and height wanted, in pixels.
         fit: "cover" fills and cuts off what is too much, "contain" shows all with black bars, "stretch" distorts.
+        aspect: Width to height of a pixel of the picture, as parts of those of a pixel of the result.
 
     Returns:
         (H, W, 3) uint8 of that size, read-only.
     """
     width, height = size_wh
     source_height, source_width = rgb.shape[:2]
-    if (source_width, source_height) == size_wh:
+    if (source_width, source_height) == size_wh and aspect == 1:
         return freeze(rgb)
     if fit == "stretch":
         return freeze(_resize(rgb, size_wh))
-    ratios = (width / source_width, height / source_height)
+    shown_width = source_width * float(aspect)
+    ratios = (width / shown_width, height / source_height)
     if fit == "cover":
         scale = max(ratios)
-        cut_width = min(source_width, max(1, round(width / scale)))
+        cut_width = min(source_width, max(1, round(width / scale / float(aspect))))
         cut_height = min(source_height, max(1, round(height / scale)))
         left, top = (source_width - cut_width) // 2, (source_height - cut_height) // 2
         return freeze(_resize(rgb[top : top + cut_height, left : left + cut_width], size_wh))
     scale = min(ratios)
-    inner = _resize(rgb, (max(1, round(source_width * scale)), max(1, round(source_height * scale))))
+    inner = _resize(rgb, (max(1, round(shown_width * scale)), max(1, round(source_height * scale))))
     canvas = np.zeros((height, width, 3), np.uint8)
     top, left = (height - inner.shape[0]) // 2, (width - inner.shape[1]) // 2
     canvas[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
@@ -234,7 +237,7 @@ class PictureBackground:
         if self._ready.shape != frame.rgb.shape:
             if self._picture is None:
                 raise InputError(f"the background {self.name} is not open")
-            self._ready = fit_to(self._picture, frame.size_wh, self._fit)
+            self._ready = fit_to(self._picture, frame.size_wh, self._fit, 1 / frame.sample_aspect_ratio)
         return self._ready
 
     def close(self) -> None:
@@ -298,7 +301,8 @@ class VideoBackground:
             self._next = following
         assert self._current is not None
         if changed:
-            self._ready = fit_to(self._reader.convert(self._current), frame.size_wh, self._fit)
+            aspect = self._reader.info.sample_aspect_ratio / frame.sample_aspect_ratio
+            self._ready = fit_to(self._reader.convert(self._current), frame.size_wh, self._fit, aspect)
         return self._ready
 
     def _restart(self) -> tuple[VideoFrame, int]:

@@ -12,6 +12,7 @@ import queue
 import threading
 from collections import deque
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
@@ -244,4 +245,4 @@ def small_frame(frame: Frame, lines: int = _LINES) -> Frame:
     thinned = frame.rgb[::step, ::step]
     size_wh = (max(1, round(width * lines / height)), lines)
     rgb = np.asarray(cv2.resize(np.ascontiguousarray(thinned), size_wh, interpolation=cv2.INTER_AREA), np.uint8)
-    return Frame(freeze(rgb), frame.pts_ns)
+    return replace(frame, rgb=freeze(rgb), alpha=None)

@@ -7,6 +7,7 @@ sinks accept nothing else: that the room cannot appear is checked by the type ch
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
@@ -49,6 +50,7 @@ class Frame:
         rgb: (H, W, 3) uint8, sRGB, full range, read-only.
         pts_ns: Presentation time in nanoseconds; strictly increasing within one source.
         alpha: (H, W) uint8, 255 = person, read-only, computed from exactly these pixels; None until segmented.
+        sample_aspect_ratio: Width to height of a pixel as it is shown, 1 for square ones.
 
     Raises:
         ContractError: A shape or dtype is wrong, or an array can still be written to.
@@ -57,6 +59,7 @@ class Frame:
     rgb: U8Array
     pts_ns: int
     alpha: U8Array | None = None
+    sample_aspect_ratio: Fraction = Fraction(1)
 
     def __post_init__(self) -> None:
         _check_rgb("Frame.rgb", self.rgb)

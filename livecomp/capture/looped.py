@@ -67,7 +67,7 @@ class LoopedSource:
             self._due_ns += late_ns
             if self._shift_ns is not None:
                 self._shift_ns += late_ns
-        return Frame(frame.rgb, self._due_ns)
+        return replace(frame, pts_ns=self._due_ns)
 
     def close(self) -> None:
         """See `Source.close`."""

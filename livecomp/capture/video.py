@@ -44,7 +44,9 @@ class VideoSource:
     def read(self) -> Frame | None:
         """See `Source.read`."""
         picture = self._reader.read()
-        return None if picture is None else Frame(*picture)
+        if picture is None:
+            return None
+        return Frame(*picture, sample_aspect_ratio=self._reader.info.sample_aspect_ratio)
 
     def close(self) -> None:
         """See `Source.close`."""

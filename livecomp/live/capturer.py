@@ -116,6 +116,7 @@ class Capturer:
                 log.info("frames come from %s", self.camera)
                 self.trouble = ""
             self.captured += 1
-            if frame.size_wh != self._size_wh:
-                frame = Frame(fit_to(frame.rgb, self._size_wh, "cover"), frame.pts_ns)
+            aspect = frame.sample_aspect_ratio
+            if frame.size_wh != self._size_wh or aspect != 1:
+                frame = Frame(fit_to(frame.rgb, self._size_wh, "cover", aspect), frame.pts_ns)
             self._frames.put(frame)

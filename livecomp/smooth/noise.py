@@ -7,6 +7,7 @@ them. That noise was there before, but too weak to be seen; the more so beside a
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -121,7 +122,7 @@ class NoiseFilter:
             return frame
         self._turn += 1
         self._past = self._mix(frame.rgb, past)
-        return Frame(self._past, frame.pts_ns)
+        return replace(frame, rgb=self._past, alpha=None)
 
     def learn(self, alpha: U8Array, correction: Correction) -> None:
         """Measure the frame given to `update` last; decides over the next.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from livecomp.capture.video import VideoSource
 from livecomp.errors import InputError
 from livecomp.frame import Frame
 from livecomp.media.image import write_image
-from tests.livecomp.clips import numbered_picture, write_clip
+from livecomp.output.video import VideoSink
+from tests.livecomp.clips import FPS, composite, numbered_picture, write_clip
 
 SourceMaker = Callable[[Path], Source]
 
@@ -31,12 +33,28 @@ def _video(folder: Path, suffix: str = ".mp4") -> Source:
     return VideoSource(write_clip(folder / f"clip{suffix}", [numbered_picture(index) for index in range(20)]))
 
 
+def _anamorphic(folder: Path) -> Source:
+    sink = VideoSink(
+        folder / "clip.mp4",
+        size_wh=(64, 48),
+        fps=Fraction(FPS),
+        time_base=Fraction(1, FPS),
+        sample_aspect_ratio=Fraction(64, 45),
+    )
+    sink.open()
+    for index in range(20):
+        sink.write(composite(index))
+    sink.close()
+    return VideoSource(folder / "clip.mp4")
+
+
 SOURCES: dict[str, SourceMaker] = {
     "demo": lambda folder: DemoSource((160, 90), seconds=0.5),
     "synthetic": lambda folder: SyntheticSource((160, 90), count=12),
     "still": _still,
     "mp4": _video,
     "mkv": lambda folder: _video(folder, ".mkv"),
+    "anamorphic": _anamorphic,
 }
 
 
@@ -60,6 +78,7 @@ def test_frames_are_as_the_info_says(source: Source) -> None:
     source.close()
     assert info.frame_count in (None, len(frames))
     assert all(frame.size_wh == info.size_wh for frame in frames)
+    assert all(frame.sample_aspect_ratio == info.sample_aspect_ratio for frame in frames)
     assert all(frame.rgb.flags.c_contiguous and not frame.rgb.flags.writeable for frame in frames)
     assert all(frame.alpha is None for frame in frames)
     assert info.is_still == isinstance(source, StillSource)

@@ -18,8 +18,9 @@ from livecomp.background import (
     open_background,
 )
 from livecomp.errors import ConfigError, InputError
-from livecomp.frame import Frame, U8Array, freeze
+from livecomp.frame import Composite, Frame, U8Array, freeze
 from livecomp.media.image import write_image
+from livecomp.output.video import VideoSink
 from tests.livecomp.clips import corner_picture, number_of, numbered_picture, write_clip
 
 MS = 1_000_000
@@ -150,6 +151,35 @@ def test_fits(fit: Fit, size_wh: tuple[int, int]) -> None:
         bars, kept = (middle_row, middle_column) if wide else (middle_column, middle_row)
         assert bars[0] == bars[-1] == 0
         assert kept[0] == kept[-1] == 255
+
+
+@pytest.mark.parametrize("kind", ["picture", "video"])
+@pytest.mark.parametrize("fit", ["cover", "contain"])
+@pytest.mark.parametrize("aspect", [Fraction(2), Fraction(1, 2)])
+def test_a_square_is_shown_square_whatever_the_shape_of_a_pixel(
+    fit: Fit, aspect: Fraction, kind: str, tmp_path: Path
+) -> None:
+    """Of the camera's pixels, or of those of a background that is a video."""
+    picture = np.zeros((80, 80, 3), np.uint8)
+    picture[20:60, 20:60] = 255
+    frame_aspect, path = aspect, tmp_path / "scene.png"
+    if kind == "picture":
+        write_image(path, picture)
+    else:
+        frame_aspect, path = Fraction(1), tmp_path / "scene.mp4"
+        sink = VideoSink(
+            path, size_wh=(80, 80), fps=Fraction(25), time_base=Fraction(1, 25), sample_aspect_ratio=aspect
+        )
+        sink.open()
+        sink.write(Composite(freeze(picture), 0))
+        sink.close()
+    background = open_background(path, fit)
+    background.open()
+    frame = Frame(freeze(np.zeros((80, 80, 3), np.uint8)), 0, sample_aspect_ratio=frame_aspect)
+    white = background.render(frame)[..., 1] > 127
+    background.close()
+    shown = white.any(axis=0).sum() / white.any(axis=1).sum()
+    assert shown == pytest.approx(float(1 / aspect if kind == "picture" else aspect), rel=0.1)
 
 
 def test_a_video_shows_the_picture_of_the_time_and_starts_over(clip: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -167,13 +169,16 @@ def test_leaving_early_leaves_no_thread() -> None:
 @pytest.mark.parametrize(
     ("size_wh", "small_wh"), [((3840, 2160), (640, 360)), ((101, 361), (101, 360)), ((64, 48), (64, 48))]
 )
-def test_small_frames_keep_the_mean_and_the_time(size_wh: tuple[int, int], small_wh: tuple[int, int]) -> None:
+def test_small_frames_keep_the_mean_the_time_and_the_shape_of_a_pixel(
+    size_wh: tuple[int, int], small_wh: tuple[int, int]
+) -> None:
     rng = np.random.default_rng(0)
     rgb = np.empty((size_wh[1], size_wh[0], 3), np.uint8)
     rgb[:] = rng.integers(60, 200, 3)
-    small = small_frame(Frame(freeze(rgb), 7))
+    small = small_frame(Frame(freeze(rgb), 7, sample_aspect_ratio=Fraction(64, 45)))
     assert small.size_wh == small_wh
     assert small.pts_ns == 7
+    assert small.sample_aspect_ratio == Fraction(64, 45)
     assert (small.rgb == rgb[0, 0]).all()
 
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -298,11 +300,13 @@ def test_frames_stay_as_they_were_given() -> None:
         np.testing.assert_array_equal(rgb, copy)
 
 
-def test_a_matte_of_other_pixels_is_not_kept() -> None:
+def test_a_matte_of_other_pixels_is_not_kept_but_their_shape_is() -> None:
     noise = NoiseFilter()
     index = _first(noise)
     given = frame(next(noisy(3.0, 1)), index).with_alpha(np.full(SIZE_WH[::-1], 255, np.uint8))
-    assert noise.update(given).alpha is None
+    got = noise.update(replace(given, sample_aspect_ratio=Fraction(64, 45)))
+    assert got.alpha is None
+    assert got.sample_aspect_ratio == Fraction(64, 45)
 
 
 def test_mattes_of_any_size_and_of_nobody() -> None:
