@@ -37,6 +37,9 @@ TOLERANCE = {"fp32": 1e-2, "fp16": 2e-2, "bf16": 2e-2, "int8": 5e-2}
 Mattes have steep edges: on inputs far from any portrait, float32 on two backends was seen to differ by 6e-4.
 """
 
+EXACT = "onnxruntime"
+"""The backend that others are compared with, where it runs the model."""
+
 HALF_MUST_GAIN = 1.25
 """How much faster than float32 another precision must be to be preferred."""
 
@@ -181,37 +184,43 @@ def _precisions(backend: Backend, options: Options, skipped: dict[str, str]) -> 
 def _rank(runners: list[ModelRunner], skipped: dict[str, str]) -> list[Measured]:
     if any(_is_open(runner.spec) for runner in runners):
         for runner in [runner for runner in runners if not _is_open(runner.spec)]:
-            key = f"{runner.name} {runner.report['precision']}"
-            skipped[key] = "it needs one shape for inputs that leave sides open; none was given"
+            skipped[_way(runner)] = "it needs one shape for inputs that leave sides open; none was given"
             runners.remove(runner)
     feed = runners[0].spec.smooth_feed()
     feeds = (feed, runners[0].spec.example_feed())
-    exact = next((runner for runner in runners if runner.report["precision"] == "fp32"), runners[0])
-    expected = [exact.infer(one) for one in feeds]
+    answers: list[tuple[ModelRunner, list[TensorMap]]] = []
+    # what others are compared with comes first: float32, and of that ONNX Runtime
+    for runner in sorted(runners, key=lambda one: (one.report["precision"] != "fp32", one.name != EXACT)):
+        try:
+            answers.append((runner, [runner.infer(one) for one in feeds]))
+        except EngineError as error:
+            skipped[_way(runner)] = str(error)
     good: list[ModelRunner] = []
     differences: list[float] = []
-    for runner in runners:
-        precision = runner.report["precision"]
-        try:
-            difference = max(
-                relative_difference(runner.infer(one), want) for one, want in zip(feeds, expected, strict=True)
-            )
-        except EngineError as error:
-            skipped[f"{runner.name} {precision}"] = str(error)
-            continue
-        if difference > TOLERANCE[precision]:
-            skipped[f"{runner.name} {precision}"] = (
-                f"its result differs by {difference:.1e} from {exact.name}'s, more than {TOLERANCE[precision]:.0e}"
+    for runner, answer in answers:
+        exact, expected = answers[0]
+        tolerance = TOLERANCE[runner.report["precision"]]
+        difference = max(relative_difference(one, want) for one, want in zip(answer, expected, strict=True))
+        if difference > tolerance:
+            skipped[_way(runner)] = (
+                f"its result differs by {difference:.1e} from {exact.name}'s, more than {tolerance:.0e}"
             )
             continue
         good.append(runner)
         differences.append(difference)
+    found: list[Measured] = []
     latencies = measure_together(good, feed, rounds=ROUNDS, budget_s=BUDGET_S)
-    found = [
-        Measured(runner.name, runner.report["precision"], latency.median_ms, difference)
-        for runner, latency, difference in zip(good, latencies, differences, strict=True)
-    ]
+    for runner, latency, difference in zip(good, latencies, differences, strict=True):
+        if isinstance(latency, EngineError):
+            skipped[_way(runner)] = str(latency)
+        else:
+            found.append(Measured(runner.name, runner.report["precision"], latency.median_ms, difference))
     return sorted(found, key=lambda one: one.median_ms * (1 if one.precision == "fp32" else HALF_MUST_GAIN))
+
+
+def _way(runner: ModelRunner) -> str:
+    """Backend and precision, as `Choice.skipped` names them."""
+    return f"{runner.name} {runner.report['precision']}"
 
 
 def _is_open(spec: ModelSpec) -> bool:

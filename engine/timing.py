@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.errors import EngineError
 from engine.runner import Runner
 from engine.spec import TensorMap
 
@@ -36,8 +37,10 @@ class Latency:
 
 def measure_together(
     runners: Sequence[Runner], feed: TensorMap, *, rounds: int, budget_s: float = float("inf")
-) -> list[Latency]:
+) -> list[Latency | EngineError]:
     """Run several open runners in turn, so that whatever else the machine does disturbs all alike.
+
+    A runner that fails is not run again, and its error stands in its latency's place.
 
     Args:
         runners: All fed the same.
@@ -46,15 +49,21 @@ def measure_together(
         budget_s: Time for everything, seconds.
     """
     times: list[list[int]] = [[] for _ in runners]
+    failed: dict[int, EngineError] = {}
     deadline = time.monotonic() + budget_s
     for done in range(rounds):
         if done >= 3 and time.monotonic() > deadline:
             break
-        for runner, taken in zip(runners, times, strict=True):
+        for index, runner in enumerate(runners):
+            if index in failed:
+                continue
             begin = time.monotonic_ns()
-            runner.infer(feed)
-            taken.append(time.monotonic_ns() - begin)
-    return [_latency(np.asarray(taken) / 1e6) for taken in times]
+            try:
+                runner.infer(feed)
+            except EngineError as error:
+                failed[index] = error
+            times[index].append(time.monotonic_ns() - begin)
+    return [failed.get(index) or _latency(np.asarray(taken) / 1e6) for index, taken in enumerate(times)]
 
 
 def _latency(times_ms: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Latency:
@@ -63,10 +72,17 @@ def _latency(times_ms: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Latency:
 
 
 def relative_difference(received: TensorMap, expected: TensorMap) -> float:
-    """The largest difference in any output, over the largest magnitude in that output."""
+    """The largest difference in any output, over the largest magnitude in that output.
+
+    Infinite where an output is missing or has another shape, or holds NaN or infinity on either side.
+    """
     worst = 0.0
     for name, want in expected.items():
+        if name not in received or received[name].shape != want.shape:
+            return float("inf")
         want64, got64 = np.asarray(want, np.float64), np.asarray(received[name], np.float64)
+        if not (np.isfinite(want64).all() and np.isfinite(got64).all()):
+            return float("inf")
         scale = max(float(np.abs(want64).max(initial=0)), SMALLEST_SCALE)
         worst = max(worst, float(np.abs(got64 - want64).max(initial=0)) / scale)
     return worst

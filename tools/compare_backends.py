@@ -124,7 +124,9 @@ def overhead_ms(model: ModelFile, spec: ModelSpec, feed: TensorMap, rounds: int)
 
     backend = Backend("nothing", "", "", ("fp32",), lambda: Probe("", "", ("fp32",)), lambda _m, _o: Nothing())
     with ModelRunner(backend, model.path, Options()) as runner:
-        return measure_together([runner], feed, rounds=rounds)[0].fastest_ms
+        (latency,) = measure_together([runner], feed, rounds=rounds)
+    assert not isinstance(latency, EngineError)
+    return latency.fastest_ms
 
 
 def build_only(model: ModelFile) -> list[Row]:
@@ -180,10 +182,12 @@ def compare(path: Path, *, threads: int, rounds: int, only: list[str]) -> dict[s
         reference = next((r for _, r in running if r.name == "onnxruntime"), running[0][1])
         feed = realistic_feed(reference.spec)
         expected = reference.infer(feed)
-        for row, runner in running:
-            differences(row, runner.infer(feed), expected)
         latencies = measure_together([runner for _, runner in running], feed, rounds=rounds)
-        for (row, _), latency in zip(running, latencies, strict=True):
+        for (row, runner), latency in zip(running, latencies, strict=True):
+            if isinstance(latency, EngineError):
+                row.note = str(latency)
+                continue
+            differences(row, runner.infer(feed), expected)
             row.median_ms, row.p95_ms, row.fastest_ms = latency.median_ms, latency.p95_ms, latency.fastest_ms
         added = overhead_ms(model, reference.spec, feed, rounds)
     if not only or "tensorrt_rtx" in only:

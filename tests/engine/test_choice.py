@@ -88,6 +88,55 @@ def test_a_damaged_memory_is_measured_again(
     assert program.runs > runs
 
 
+class NotANumber(FakeProgram):
+    """Loads, and says nothing."""
+
+    def run(self, feed: TensorMap) -> TensorMap:
+        return {"y": np.full_like(feed["x"], np.nan)}
+
+
+class LostLater(FakeProgram):
+    """Fails in its tenth run, when its time is taken."""
+
+    def run(self, feed: TensorMap) -> TensorMap:
+        if self.runs == 9:
+            raise OSError("the driver is gone")
+        return super().run(feed)
+
+
+class Narrow(FakeProgram):
+    """Gives one number for four."""
+
+    def run(self, feed: TensorMap) -> TensorMap:
+        return {"y": feed["x"][:, :1] * 2}
+
+
+class OtherName(FakeProgram):
+    """Calls its output something else."""
+
+    def run(self, feed: TensorMap) -> TensorMap:
+        return {"z": feed["x"] * 2}
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        (NotANumber, "not finite"),
+        (LostLater, "the driver is gone"),
+        (Narrow, "differs by inf from onnxruntime's"),
+        (OtherName, "differs by inf from onnxruntime's"),
+        (Wrong, "differs by 2.5e-01 from onnxruntime's"),
+    ],
+)
+def test_one_that_fails_first_does_not_keep_the_others_from_being_chosen(
+    path: Path, program: type[FakeProgram], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, fake_backend("bad", program()), fake_backend("onnxruntime", FakeProgram()))
+    choice = choose(path, Options())
+    assert [one.backend for one in choice.ranked] == ["onnxruntime"]
+    assert reason in choice.skipped["bad fp32"]
+
+
 def test_measuring_takes_a_second_or_less(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class VerySlow(FakeProgram):
         def run(self, feed: TensorMap) -> TensorMap:

@@ -6,7 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tools.compare_backends
+from engine import TensorMap
 from tests.engine import models
+from tests.engine.fakes import FakeProgram, fake_backend
 from tools.compare_backends import Row, differences, main
 
 
@@ -46,6 +49,23 @@ def test_every_backend_has_a_row_with_numbers_or_a_reason(tmp_path: Path, capfd:
     assert all(f"| {backend} | {precision} |" in text for backend, precision in rows)
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in lines}) == 1
+
+
+def test_one_backend_that_fails_while_running_leaves_the_others_their_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Lost(FakeProgram):
+        def run(self, feed: TensorMap) -> TensorMap:
+            return {"y": np.full_like(feed["x"], np.nan)}
+
+    found = {"onnxruntime": fake_backend("onnxruntime", FakeProgram()), "lost": fake_backend("lost", Lost())}
+    monkeypatch.setattr(tools.compare_backends, "BACKENDS", found)
+    path = models.reciprocal(tmp_path / "net.onnx")
+    assert main([str(path), "--rounds", "3", "--backend", "lost", "--backend", "onnxruntime",
+                 "--output", str(tmp_path)]) == 0  # fmt: skip
+    rows = capsys.readouterr().out.splitlines()
+    assert any(row.startswith("| onnxruntime | fp32 | 0.0e+00") for row in rows)
+    assert any(row.startswith("| lost | fp32 |") and "not finite" in row for row in rows)
 
 
 def test_a_model_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
