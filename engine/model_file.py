@@ -69,11 +69,11 @@ class ModelFile:
             raise ModelFileError(f"{path} is a Git LFS pointer, not the model; run `git lfs pull`")
         try:
             found = {number for number, _ in _fields(memoryview(data))}
+            opset = _opset(data)
         except ValueError as error:
             raise ModelFileError(f"{path} is no ONNX model, or was cut off: {error}") from error
         if not {_IR_VERSION, _GRAPH} <= found:
             raise ModelFileError(f"{path} is no ONNX model: it has no IR version or no graph")
-        opset = _opset(data)
         if opset not in OPSETS:
             raise ModelFileError(f"{path} uses ONNX opset {opset}, expected {OPSETS.start} to {OPSETS.stop - 1}")
         return cls(path, data, hashlib.sha256(data).hexdigest())

@@ -137,7 +137,7 @@ def _build(core: Any, model: ModelFile, options: Options, settings: dict[str, ob
         if open_ports:
             network.reshape({name: options.shapes.get(name, _closed(shape)) for name, shape in open_ports.items()})
         return core.compile_model(network, "CPU", settings)
-    except RuntimeError as error:
+    except Exception as error:  # the boundary of foreign code, whose errors have no common base class
         raise ModelFileError(f"{model.path} cannot be loaded by openvino: {error}") from error
 
 

@@ -29,6 +29,25 @@ def test_a_file_cut_anywhere_is_noticed(tmp_path: Path, keep: float) -> None:
         ModelFile.read(path)
 
 
+def test_damage_within_an_entry_is_noticed_by_every_backend(tmp_path: Path) -> None:
+    from engine import BACKENDS, BackendError, open_runner
+
+    data = models.conv_net(tmp_path / "m.onnx").read_bytes()
+    opset, name = data.rindex(b"\x10\x12"), data.index(b"Sigmoid")
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(data[:opset] + b"\x0a" + data[opset + 1 :])
+    with pytest.raises(ModelFileError, match=r"damaged\.onnx is no ONNX model, or was cut off"):
+        ModelFile.read(damaged)
+    damaged.write_bytes(data[:name] + b"\xff" + data[name + 1 :])
+    for backend in BACKENDS:
+        try:
+            BACKENDS[backend].probe()
+        except BackendError:
+            continue
+        with pytest.raises(ModelFileError, match=r"damaged\.onnx"):
+            open_runner(damaged, backend).open()
+
+
 def test_opsets_that_no_runtime_promises_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="uses ONNX opset 999, expected 7 to"):
         ModelFile.read(models.future_opset(tmp_path / "m.onnx"))
