@@ -269,7 +269,8 @@ def _save(path: Path, picture: U8Array) -> None:
 def write(items: list[PortraitFile], out: Path, report: Report, *, size: int | None, variants: int, seed: int) -> None:
     """Write the pairs in the layout of iHarmony4, with lists ``FFHQH_train.txt`` and so on, and ``report.json``.
 
-    Masks are written soft; readers binarise them at one half.
+    Masks are written soft; readers binarise them at one half. A photograph whose name another one has already taken,
+    in another folder for instance, is skipped, logged and named in the report: its files would replace that one's.
 
     Raises:
         OSError: The folder cannot be written.
@@ -278,9 +279,15 @@ def write(items: list[PortraitFile], out: Path, report: Report, *, size: int | N
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
     lists: dict[str, list[str]] = {name: [] for name, _ in SPLITS}
+    taken: dict[str, Path] = {}
     for item in items:
+        name = item.photo.stem.replace("_", "-")  # underscores part the names of photograph, mask and variant
+        if name in taken:
+            report.skipped[str(item.photo)] = f"its name in the set, {name}, is that of {taken[name]}"
+            log.warning("skipped %s: %s", item.photo, report.skipped[str(item.photo)])
+            continue
         for variant, pair in enumerate(stream([item], report, size=size, variants=variants, seed=seed)):
-            name = pair.name.replace("_", "-")  # underscores part the names of photograph, mask and variant
+            taken[name] = item.photo
             _save(folders["composite_images"] / f"{name}_1_{variant + 1}.jpg", pair.composite)
             if variant == 0:
                 _save(folders["masks"] / f"{name}_1.png", pair.matte)

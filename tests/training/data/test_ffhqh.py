@@ -139,6 +139,23 @@ def test_bad_files_are_skipped_counted_and_named(tmp_path: Path, capsys: pytest.
     assert "skipped 4" in capsys.readouterr().out
 
 
+def test_photographs_of_one_name_do_not_replace_one_another(tmp_path: Path) -> None:
+    for index, path in enumerate(("x/1", "y/1", "y/a_b", "y/a-b")):
+        portrait(tmp_path / "in" / path.split("/")[0], path.split("/")[1], index)
+    out = tmp_path / "out"
+    assert ffhqh.main(["--portraits", str(tmp_path / "in"), "--out", str(out)]) == 0
+    report = json.loads((out / "report.json").read_text())
+    samples = [s for split, _ in ffhqh.SPLITS for s in Harmony4(out, split, size=None)]
+    assert report["made"] == len(samples) == len(list((out / "real_images").iterdir())) == 2
+    assert sorted(Path(name).relative_to(tmp_path / "in").as_posix() for name in report["skipped"]) == [
+        "y/1.jpg",
+        "y/a_b.jpg",
+    ]
+    for sample in samples:
+        outside = sample.mask == 0
+        assert np.abs(sample.composite.astype(int) - sample.real)[outside].mean() < 3
+
+
 def test_mattes_in_their_own_tree(tmp_path: Path) -> None:
     """As FFHQ has it: PNG photographs in numbered folders."""
     portrait(tmp_path / "x", "00001")
