@@ -115,12 +115,14 @@ def load_photo(item: PortraitFile, size: int = 256) -> Photo:
     """Read a portrait and squash it to a square.
 
     Raises:
-        ValueError: A file is damaged, the sizes differ, or the matte is empty.
+        ValueError: A file is damaged, the sizes differ, or the matte is empty, perhaps only at that size.
     """
     picture = read_portrait(item)[..., :4]
     small = cv2.resize(np.ascontiguousarray(picture), (size, size), interpolation=cv2.INTER_AREA)
     values = small.astype(np.float32) / np.float32(255)
     rgb, matte = np.ascontiguousarray(values[..., :3]), np.ascontiguousarray(values[..., 3])
+    if not (matte > 0.5).any():
+        raise ValueError(f"{item.matte.name}: the matte is empty at {size} pixels")
     return Photo(item.photo.stem, rgb, matte, skin_group(rgb, matte))
 
 

@@ -26,7 +26,7 @@ from training.benchmarks import BENCHMARKS, MASKS, BenchmarkPair, Photo, load_ph
 from training.data.cache import list_portraits
 from training.data.iharmony4 import Harmony4
 from training.data.illuminants import Lights, load_lights
-from training.predictors import Predictor, load_predictors
+from training.predictors import Predictor, check_names, load_predictors
 from training.scoreboard import Collected, Table, markdown, tabulate
 from training.sheets import benchmark_sheets
 from training.skin import skin_group
@@ -54,10 +54,12 @@ def score_pairs(
         count: Number of pairs expected, for the progress bar.
 
     Raises:
-        ValueError: The first predictor is not the composite, or there are no pairs.
+        ValueError: The first predictor is not the composite, two have one name, one gave values that are not finite,
+            or there are no pairs.
     """
     if not predictors or predictors[0].name != "composite":
         raise ValueError("evaluate: the first predictor must be 'composite', which the others are compared with")
+    check_names(predictors)
     collected = {p.name: Collected() for p in predictors}
     for pair in tqdm(made, f"{benchmark}, {mask}", count, leave=False, disable=None):
         for predictor in predictors:

@@ -36,7 +36,7 @@ from training.data.scenes import list_scenes, real_composites
 from training.judge_data import JudgeConfig, JudgeData, swapped
 from training.metrics import blend
 from training.models.discriminator import Judge
-from training.predictors import load_live
+from training.predictors import check_names, load_live
 
 __all__ = ["auc", "load_config", "load_judge", "rate", "save_judge", "train"]
 
@@ -154,6 +154,7 @@ def _train_command(options: argparse.Namespace) -> None:
 def _score_command(options: argparse.Namespace) -> None:
     judge, config = load_judge(options.judge)
     models = [load_live(path) for path in options.models]
+    check_names(models)
     lights = load_lights(options.data / "illuminants" / "ccharmony_train.npz")
     folder = options.data / "portraits" / "val"
     portraits = _portraits(folder, 256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -32,6 +33,7 @@ __all__ = [
     "PHNetDense",
     "PHNetFitted",
     "Predictor",
+    "check_names",
     "load_live",
     "load_predictors",
     "open_checkpoint",
@@ -241,6 +243,18 @@ class PHNetFitted:
         picture = self._dense.predict(pair)
         self.last_fit = fit_parameters(pair.composite, picture, pair.mask, self._options)
         return self.last_fit.parameters.apply(pair.composite)
+
+
+def check_names(predictors: Sequence[Predictor]) -> None:
+    """Make sure that tables can tell all of them apart.
+
+    Raises:
+        ValueError: Two have one name.
+    """
+    names = [predictor.name for predictor in predictors]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"expected models of different names, received {', '.join(twice)} more than once")
 
 
 def load_live(path: Path) -> LivePredictor:

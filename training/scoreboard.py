@@ -176,10 +176,16 @@ class Collected:
     seconds: float = 0.0
 
     def add(self, predictor: Predictor, pair: BenchmarkPair, shift: bool) -> None:
-        """Predict a pair and score it; `shift` asks for the change of chroma as well."""
+        """Predict a pair and score it; `shift` asks for the change of chroma as well.
+
+        Raises:
+            ValueError: The prediction holds NaN or infinity, which averages would leave out.
+        """
         started = time.perf_counter()
         prediction = blend(predictor.predict(pair), pair.composite, pair.mask)
         self.seconds += time.perf_counter() - started
+        if not np.isfinite(prediction).all():
+            raise ValueError(f"evaluate: {predictor.name} gave values that are not finite for {pair.name}")
         self.groups.append(pair.group)
         self.scores.append(score_images(prediction[None] * 255, pair.truth[None] * 255, binarize(pair.mask[None])))
         if isinstance(predictor, PHNetFitted) and predictor.last_fit is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,6 +17,15 @@ from training.metrics import join, score_images, summarize
 @pytest.fixture
 def photo(data_folder: Path) -> Photo:
     return load_photo(list_portraits(data_folder / "portraits" / "val")[0], 96)
+
+
+def test_a_matte_that_is_lost_at_the_size_of_the_benchmark_is_refused(tmp_path: Path) -> None:
+    matte = np.zeros((320, 320), np.uint8)
+    matte[100, 100] = 255
+    cv2.imwrite(str(tmp_path / "a.jpg"), np.full((320, 320, 3), 90, np.uint8))
+    cv2.imwrite(str(tmp_path / "a.png"), matte)
+    with pytest.raises(ValueError, match=r"a\.png: the matte is empty at 64 pixels"):
+        load_photo(list_portraits(tmp_path)[0], 64)
 
 
 @pytest.mark.parametrize("mask", MASKS)

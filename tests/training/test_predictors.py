@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from training.benchmarks import BenchmarkPair
 from training.checkpoint import Checkpoint, save_checkpoint
 from training.config import load_config
 from training.correction import apply_correction
+from training.evaluate import score_pairs
 from training.models.live import LiveNet
 from training.models.phnet import PHNet, PHNetConfig, build_phnet
 from training.predictors import LiveOnnx, Oracle, PHNetDense, PHNetFitted, load_live, load_predictors, open_checkpoint
@@ -96,6 +98,15 @@ def test_registry_of_a_run(live_onnx: Write) -> None:
     names = [p.name for p in load_predictors([live_onnx("mine")])]
     assert names == ["composite", "reinhard_rgb", "reinhard_lab", "mkl", "mine", "oracle"]
     assert [p.name for p in load_predictors([], baselines=False, oracle=False)] == ["composite"]
+
+
+def test_two_models_of_one_name_are_refused(tmp_path: Path, live_onnx: Write) -> None:
+    again = tmp_path / "other" / "mine.onnx"
+    again.parent.mkdir()
+    shutil.copy(live_onnx("mine"), again)
+    predictors = load_predictors([live_onnx("mine"), again], oracle=False)
+    with pytest.raises(ValueError, match="received mine more than once"):
+        score_pairs(predictors, [pair()], "b", "plain", 1)
 
 
 def test_models_that_are_none_are_named(tmp_path: Path, live_onnx: Write) -> None:

@@ -57,6 +57,15 @@ def test_tables_by_hand() -> None:
     assert half.ms > 0
 
 
+def test_a_prediction_that_is_not_finite_is_no_score_left_out_of_the_averages() -> None:
+    class NotANumber(Half):
+        def predict(self, pair: BenchmarkPair) -> np.ndarray:
+            return np.full_like(pair.truth, np.nan)
+
+    with pytest.raises(ValueError, match="half gave values that are not finite for x"):
+        board.Collected().add(NotANumber(), pair("light", 10), shift=True)
+
+
 def test_markdown_shows_every_table() -> None:
     text = board.markdown(tables(), 16, 7)
     assert "Pictures at 16², seed 7" in text
