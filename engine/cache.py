@@ -137,17 +137,19 @@ class EngineCache:
     @contextmanager
     def _lock(self, key: str) -> Iterator[bool]:
         """Hold the key's lock; yields False where it cannot be had, because of the folder or of a very slow builder."""
+        descriptor: int | None = None
         try:
             self._make_folder()
             descriptor = os.open(self.folder / f".{key}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
+            locked = _acquire(descriptor, LOCK_WAIT_S)
+        except OSError as error:  # network file systems may have no locks
             _LOGGER.warning("engines cannot be kept in %s (%s); they are built at each start", self.folder, error)
-            yield False
-            return
+            locked = False
         try:
-            yield _acquire(descriptor, LOCK_WAIT_S)
+            yield locked
         finally:
-            os.close(descriptor)  # which releases the lock
+            if descriptor is not None:
+                os.close(descriptor)  # which releases the lock
 
 
 def _header(key: str, payload: bytes) -> bytes:

@@ -133,6 +133,18 @@ def test_an_unwritable_place_works_uncached(tmp_path: Path, caplog: pytest.LogCa
     assert "they are built at each start" in caplog.text
 
 
+def test_a_file_system_without_locks_works_uncached(
+    cache: EngineCache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def no_lock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_lock)
+    assert cache.get_or_build(KEY, Builder()) == b"engine"
+    assert cache.load(KEY) is None
+    assert "No locks available" in caplog.text
+
+
 def test_a_full_disk_works_uncached_and_leaves_nothing(
     cache: EngineCache, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
