@@ -158,7 +158,10 @@ def _average_pool(x: list[Any], a: Attributes) -> Tensor:
 
 def _max_pool(x: list[Any], a: Attributes) -> Tensor:
     pads = list(a.get("pads", [0, 0, 0, 0]))
-    return functional.max_pool2d(x[0], list(a["kernel_shape"]), list(a.get("strides", [1, 1])), pads[:2])
+    if pads[:2] != pads[2:] or a.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
+        raise ModelFileError(f"the torch backend lacks this MaxPool: {dict(a)}")
+    return functional.max_pool2d(x[0], list(a["kernel_shape"]), list(a.get("strides", [1, 1])), pads[:2],
+                                 list(a.get("dilations", [1, 1])), bool(a.get("ceil_mode", 0)))  # fmt: skip
 
 
 def _gemm(x: list[Any], a: Attributes) -> Tensor:
@@ -176,7 +179,12 @@ def _resize(x: list[Any], a: Attributes) -> Tensor:
     if sizes is not None and sizes.numel():
         size = [int(side) for side in sizes.tolist()[2:]]
     else:
-        size = [int(side * scale) for side, scale in zip(picture.shape[2:], scales.tolist()[2:], strict=True)]
+        exact = [side * scale for side, scale in zip(picture.shape[2:], scales.tolist()[2:], strict=True)]
+        size = [int(side) for side in exact]
+        if any(side - whole > 1e-4 for side, whole in zip(exact, size, strict=True)):  # torch goes by the sizes
+            raise ModelFileError(f"the torch backend lacks Resize to sizes that are not whole: {exact}")
+    if a.get("antialias", 0):
+        raise ModelFileError("the torch backend lacks Resize with antialias")
     mode = a.get("mode", b"nearest")
     where = a.get("coordinate_transformation_mode", b"half_pixel")
     if mode == b"linear" and where in (b"half_pixel", b"pytorch_half_pixel", b"align_corners"):
@@ -273,6 +281,13 @@ def _div(x: list[Any], _: Attributes) -> Tensor:
     return torch.div(x[0], x[1], rounding_mode=None if x[0].is_floating_point() else "trunc")
 
 
+def _cumsum(x: list[Any], a: Attributes) -> Tensor:
+    if a.get("exclusive", 0) or a.get("reverse", 0):
+        raise ModelFileError(f"the torch backend lacks this CumSum: {dict(a)}")
+    total: Tensor = x[0].cumsum(int(x[1]))
+    return total
+
+
 def _gather(x: list[Any], a: Attributes) -> Tensor:
     axis = a.get("axis", 0) % x[0].ndim
     index = x[1].to(x[0].device)
@@ -292,7 +307,7 @@ OPERATORS: dict[str, Operator] = {
     "Constant": _constant,
     "Conv": _conv,
     "ConvTranspose": _conv_transpose,
-    "CumSum": lambda x, _: x[0].cumsum(int(x[1])),
+    "CumSum": _cumsum,
     "Div": _div,
     "Equal": lambda x, _: x[0] == x[1],
     "Exp": lambda x, _: x[0].exp(),
