@@ -37,9 +37,13 @@ class MatteCheck:
     without decided pixels; a matte that takes everything for a person when nobody was near that just before; a matte
     equal to the last to the bit though the picture is another (a stalled model). An empty matte is fine: nobody is
     there, and nothing of the room shows.
+
+    Args:
+        can_stall: Whether to refuse the same matte for another picture.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, can_stall: bool = True) -> None:
+        self._can_stall = can_stall
         self._coverage = 0.0
         self._matte: F32Array | None = None
         self._thumbnail: NDArray[np.int16] | None = None
@@ -60,7 +64,8 @@ class MatteCheck:
         """
         valid = _check_values(matte)
         self._check_coverage(valid)
-        self._check_fresh(valid, rgb)
+        if self._can_stall:
+            self._check_fresh(valid, rgb)
         return valid
 
     def reset(self) -> None:

@@ -49,6 +49,7 @@ class MatteModelEntry:
         steady: Whether its mattes flicker and should be steadied over time.
         refine: Whether its mattes are small and should follow the edges of the picture.
         clear: Whether its mattes have haze that should be removed.
+        can_stall: Whether the same matte for another picture says that it has stalled; a key may well give it.
         needs: What has to be installed first; empty for nothing.
     """
 
@@ -56,6 +57,7 @@ class MatteModelEntry:
     steady: bool
     refine: bool
     clear: bool
+    can_stall: bool = True
     needs: str = ""
 
 
@@ -97,6 +99,7 @@ MATTE_MODELS: dict[str, MatteModelEntry] = {
         steady=False,
         refine=False,
         clear=False,
+        can_stall=False,
     ),
 }
 """Name -> matte model."""
@@ -142,4 +145,5 @@ def make_segmenter(
         matte_filter=matte_filter if entry.steady else None,
         refiner=GuidedRefiner() if refine and entry.refine else None,
         haze_remover=HazeRemover() if clear and entry.clear else None,
+        can_stall=entry.can_stall,
     )

@@ -45,6 +45,7 @@ class PersonSegmenter:
         matte_filter: Steadies small mattes over time; None for none.
         refiner: Brings the matte to full size; None for plain bilinear upsampling, as for mattes of full size.
         haze_remover: Takes away half-transparent surroundings of the person; None for none.
+        can_stall: As in `MatteCheck`.
     """
 
     def __init__(
@@ -54,12 +55,13 @@ class PersonSegmenter:
         matte_filter: MatteFilter | None,
         refiner: Refiner | None,
         haze_remover: HazeRemover | None = None,
+        can_stall: bool = True,
     ) -> None:
         self._model = model
         self._filter = matte_filter
         self._haze_remover = haze_remover
         self._refiner = refiner
-        self._check = MatteCheck()
+        self._check = MatteCheck(can_stall=can_stall)
         self._size_wh: tuple[int, int] | None = None
 
     @property

@@ -3,9 +3,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from livecomp.errors import ConfigError
+from livecomp.frame import Frame, freeze
 from livecomp.segment.registry import MATTE_MODELS, MatteOptions, make_segmenter
 from livecomp.smooth.matte import MotionAdaptiveFilter
 
@@ -33,3 +35,15 @@ def test_importing_it_loads_no_optional_package() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_a_key_may_give_the_same_matte_for_another_picture() -> None:
+    segmenter = make_segmenter("chroma", matte_filter=None)
+    segmenter.open()
+    for index, grey in enumerate((90, 160, 220)):
+        rgb = np.full((48, 64, 3), (0, 177, 64), np.uint8)
+        rgb[12:, 20:44] = grey
+        alpha = segmenter.segment(Frame(freeze(rgb), index)).require_alpha()
+        assert alpha[30, 32] == 255
+        assert alpha[5, 5] == 0
+    segmenter.close()
