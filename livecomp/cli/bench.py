@@ -125,9 +125,9 @@ def bench(
     with show_progress("bench") as progress:
         rows = _measure(cases, config, source, background, seconds, progress)
     report = Report(machine | {"load after": load_average()}, rows)
-    stdout.print(markdown(report), markup=False, highlight=False, soft_wrap=True)
+    stdout.print(markdown(report), highlight=False, soft_wrap=True)
     if preset is Preset.readme:
-        stdout.print(readme_tables(report), markup=False, highlight=False, soft_wrap=True)
+        stdout.print(readme_tables(report), highlight=False, soft_wrap=True)
     if output is not None:
         _write(report, output, preset.value if preset is not Preset.quick else "live" if live else "pipeline", plots)
     if before is not None:
@@ -263,7 +263,6 @@ def _judge(before: Report, now: Report, tolerance: float) -> None:
         verdict = "SLOWER" if row.is_slower else "ok"
         stdout.print(
             f"{verdict}: {row.name}: {row.before_ms:.2f} -> {row.now_ms:.2f} ms (x{row.ratio:.2f}){stages}",
-            markup=False,
             highlight=False,
             soft_wrap=True,
         )

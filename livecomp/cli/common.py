@@ -57,14 +57,15 @@ class _Log(Console):
 
 log = logging.getLogger(__name__)
 
-stderr = _Log(stderr=True)
-stdout = Console()
+# names of files are shown as they are: neither [red] nor :smile: in them is an order
+stderr = _Log(stderr=True, markup=False, emoji=False)
+stdout = Console(markup=False, emoji=False)
 
 
 def say(text: str, style: str = "") -> None:
     """Print a line for the user beside the results; a full disk or a closed terminal is no reason to end a call."""
     with suppress(OSError):
-        stderr.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        stderr.print(text, style=style, highlight=False, soft_wrap=True)
 
 
 class _ConsoleHandler(logging.Handler):
@@ -175,7 +176,8 @@ class _Rate(ProgressColumn):
 @contextmanager
 def show_progress(label: str) -> Iterator[Callable[[int, int | None], None]]:
     """A bar with rate and time left on a terminal, nothing when the output is piped."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    label_column = TextColumn("{task.description}", markup=False)
+    columns = (label_column, BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     with Progress(*columns, console=stderr, disable=not stderr.is_terminal, transient=True) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

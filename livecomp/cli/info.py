@@ -9,7 +9,6 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from livecomp.cli.common import app, stdout
@@ -69,21 +68,21 @@ def _print_devices(cameras: Sequence[CameraInfo], virtual_cameras: Sequence[Virt
         stdout.print("no camera")
     for camera in cameras:
         facts = ", ".join(part for part in (camera.path, camera.stable_id) if part)
-        stdout.print(f"camera {camera.name} ({facts})", markup=False, highlight=False, soft_wrap=True)
+        stdout.print(f"camera {camera.name} ({facts})", highlight=False, soft_wrap=True)
         for fourcc, modes in groupby(camera.modes, key=lambda mode: mode.fourcc):
             sizes = ", ".join(_mode(mode) for mode in modes)
-            stdout.print(f"  {fourcc} {sizes}".rstrip(), markup=False, highlight=False, soft_wrap=True)
+            stdout.print(f"  {fourcc} {sizes}".rstrip(), highlight=False, soft_wrap=True)
         if camera.trouble:
-            stdout.print(f"  {camera.trouble}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+            stdout.print(f"  {camera.trouble}", style="yellow", highlight=False, soft_wrap=True)
     if not virtual_cameras:
         stdout.print("no virtual camera")
     for device in virtual_cameras:
         version = f", v4l2loopback {device.driver_version}" if device.driver_version else ""
         state = f"written to by {device.producer}" if device.producer else "free" if device.is_free else "not usable"
         line = f"virtual camera {device.label} ({device.path}{version}): {state}"
-        stdout.print(line, markup=False, highlight=False, soft_wrap=True)
+        stdout.print(line, highlight=False, soft_wrap=True)
         for fault in device.faults:
-            stdout.print(f"  {fault}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+            stdout.print(f"  {fault}", style="yellow", highlight=False, soft_wrap=True)
 
 
 def _mode(mode: Mode) -> str:
@@ -104,25 +103,25 @@ def doctor(
         typer.echo(json.dumps(asdict(report), indent=2, default=float))  # rates are fractions
         return
     for name, fact in report.system.items():
-        stdout.print(f"{name}: {fact}", markup=False, highlight=False, soft_wrap=True)
+        stdout.print(f"{name}: {fact}", highlight=False, soft_wrap=True)
     table = Table("backend", "here", "why not", box=None, pad_edge=False, title="Backends", title_justify="left")
     for backend in report.engines:
-        table.add_row(backend.name, backend.found, escape(backend.reason))
+        table.add_row(backend.name, backend.found, backend.reason)
     stdout.print(table)
     table = Table("network", "state", "engines, best first", box=None, pad_edge=False, title="Networks")
     table.title_justify = "left"
     for network in report.networks:
-        table.add_row(network.name, escape(network.state), "\n".join(network.engines))
+        table.add_row(network.name, network.state, "\n".join(network.engines))
     stdout.print(table)
     missing = {backend.name for backend in report.engines if backend.reason}
     for network in report.networks:
         for backend_name, reason in network.skipped.items():
             if backend_name in missing:
                 continue
-            stdout.print(f"{network.name}: not {backend_name}: {reason}", markup=False, highlight=False, soft_wrap=True)
+            stdout.print(f"{network.name}: not {backend_name}: {reason}", highlight=False, soft_wrap=True)
     _print_devices(
         [replace(camera, trouble="") for camera in report.cameras],
         [replace(device, faults=()) for device in report.virtual_cameras],
     )
     for sentence in report.advice:
-        stdout.print(sentence, style="yellow", markup=False, soft_wrap=True)
+        stdout.print(sentence, style="yellow", soft_wrap=True)

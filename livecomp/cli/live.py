@@ -274,7 +274,7 @@ def status(
         "cost": found["step"],
     }
     for name, fact in facts.items():
-        stdout.print(f"{name}: {fact}", markup=False, highlight=False, soft_wrap=True)
+        stdout.print(f"{name}: {fact}", highlight=False, soft_wrap=True)
     table = Table("stage", box=None, pad_edge=False)
     for heading in ("p50 ms", "p95 ms", "p99 ms"):
         table.add_column(heading, justify="right")

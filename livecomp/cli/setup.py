@@ -38,13 +38,13 @@ def setup_v4l2loopback(
     from livecomp.install import loopback_plan, run_plan
 
     plan = loopback_plan()
-    stdout.print(f"# {plan.system}", markup=False, highlight=False)
+    stdout.print(f"# {plan.system}", highlight=False)
     purpose = ""
     for step in plan.steps:
         if step.purpose != purpose:
             purpose = step.purpose
-            stdout.print(f"# {purpose}", markup=False, highlight=False)
-        stdout.print(step.command, markup=False, highlight=False, soft_wrap=True)
+            stdout.print(f"# {purpose}", highlight=False)
+        stdout.print(step.command, highlight=False, soft_wrap=True)
     for note in plan.notes:
         say(note, "yellow")
     if run is None:
@@ -60,6 +60,6 @@ def setup_systemd() -> None:
     from livecomp.install import write_user_unit
 
     target, commands = write_user_unit()
-    stdout.print(f"wrote {target}; go on with:", markup=False, highlight=False, soft_wrap=True)
+    stdout.print(f"wrote {target}; go on with:", highlight=False, soft_wrap=True)
     for command in commands:
-        stdout.print(command, markup=False, highlight=False, soft_wrap=True)
+        stdout.print(command, highlight=False, soft_wrap=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -128,6 +129,18 @@ def test_harmonize_one_picture(tmp_path: Path) -> None:
     again = run("harmonize", "c.png", "m.png", "-o", "out.png", "--model", "reinhard", cwd=tmp_path)
     assert again.returncode == 8
     assert "exists" in again.stderr
+
+
+def test_names_of_files_are_shown_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal, with a bar
+    write_image(tmp_path / "in.png", np.full((48, 64, 3), (0, 177, 64), np.uint8))
+    (tmp_path / "[").mkdir()
+    name = "[/b] [final] :smile:.png"
+    options = ["--segmenter", "chroma", "--model", "identity", "--on-miss", "slate"]
+    result = run("process", "in.png", "-b", "white", "-o", name, *options, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    for output in (result.stdout, result.stderr):
+        assert name in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output)
 
 
 def test_timings_name_every_stage_and_the_memory(tmp_path: Path) -> None:
