@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from enum import StrEnum
@@ -100,6 +102,10 @@ class Fit(StrEnum):
 
 def main() -> None:
     """The entry point of the command `livecomp`: runs it and turns errors into one line and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # of what this terminal or pipe cannot show an escape is printed; it is no reason to fail after the work
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
     bound_arenas()
     bound_threads()
     try:

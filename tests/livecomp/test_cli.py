@@ -143,6 +143,19 @@ def test_names_of_files_are_shown_as_they_are(tmp_path: Path, monkeypatch: pytes
         assert name in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output)
 
 
+@pytest.mark.parametrize(("encoding", "name"), [("latin-1", "日本.png"), ("utf-8:strict", "caf\udce9.png")])
+def test_a_name_that_cannot_be_printed_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, name: str
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    for picture in ("in.png", "mask.png"):
+        write_image(tmp_path / picture, np.full((48, 64, 3), 255, np.uint8))
+    result = run("harmonize", "in.png", "mask.png", "-o", name, "--model", "identity", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == name.encode("ascii", "backslashreplace").decode() + "\n"
+    assert (tmp_path / name).is_file()
+
+
 def test_timings_name_every_stage_and_the_memory(tmp_path: Path) -> None:
     picture = np.full((240, 320, 3), (0, 177, 64), np.uint8)
     picture[80:, 100:220] = (190, 140, 110)
