@@ -26,7 +26,7 @@ def write_report(path: Path, report: Report) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asdict(report), indent=1) + "\n")
-        path.with_suffix(".md").write_text(markdown(report))
+        path.with_suffix(".md").write_text(markdown(report), "utf-8")
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
 

@@ -120,7 +120,7 @@ def read_options(path: Path) -> dict[str, Any]:
         ConfigError: It cannot be read, is no TOML, or an option is wrong; names file, key and line.
     """
     try:
-        text = path.read_text()
+        text = path.read_text("utf-8-sig")  # TOML is UTF-8 whatever the system's encoding; editors put a mark before it
         values = flat(tomllib.loads(text))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,6 +80,19 @@ def test_files_round_trip(tmp_path: Path) -> None:
     write_report(path, report())
     assert read_report(path) == report()
     assert "160x90 chroma + mkl, every 2" in path.with_suffix(".md").read_text()
+
+
+def test_files_are_utf8_whatever_the_system_says(tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    program = (
+        "from livecomp.bench.report import *; from livecomp.bench.report import Path, Report;"
+        f"write_report(Path({str(path)!r}), Report({{'input': '\\u65e5.mp4'}}, []))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "PYTHONUTF8": "0", "LC_ALL": "C"}
+    environment["PYTHONCOERCECLOCALE"] = "0"
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    assert read_report(path).machine == {"input": "日.mp4"}
+    assert "- input: 日.mp4\n" in path.with_suffix(".md").read_text("utf-8")
 
 
 def test_the_table_says_how_often_a_stage_ran() -> None:

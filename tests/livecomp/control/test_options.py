@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -100,6 +103,18 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="no valid TOML"):
         read_options(tmp_path / "binary")
+
+
+def test_a_file_is_utf8_whatever_the_system_says_and_may_begin_with_a_mark(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text("[background]\nsource = 'Größe.jpg'\n", "utf-8-sig")
+    program = "from livecomp.control.options import *; from pathlib import Path; import sys;"
+    program += "print(ascii(read_options(Path(sys.argv[1]))))"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), "PYTHONUTF8": "0", "LC_ALL": "C"}
+    environment["PYTHONCOERCECLOCALE"] = "0"
+    command = [sys.executable, "-c", program, str(path)]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert result.stdout.strip() == ascii({"background.source": "Größe.jpg"})
 
 
 def test_paths_begin_at_the_files_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
