@@ -61,13 +61,20 @@ class StageTimer:
         finally:
             self.add(stage, (time.monotonic_ns() - start_ns) / 1e6)
 
+    def forget(self) -> None:
+        """Begin anew; what other threads add meanwhile may count or not."""
+        for stage, counts in list(self._counts.items()):
+            counts[:] = 0
+            self._total_ms[stage] = 0.0
+
     def summary(self) -> list[StageSummary]:
-        """One row a stage, in the order in which they were first seen."""
+        """One row a stage that was timed, in the order in which they were first seen."""
         rows = []
         for stage, counts in list(self._counts.items()):
             cumulative = np.cumsum(counts)
             count = int(cumulative[-1])
-
+            if not count:
+                continue
             rows.append(
                 StageSummary(
                     stage=stage,

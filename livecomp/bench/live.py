@@ -211,6 +211,7 @@ def measure_session(
         time.sleep(_WARM_UP_S)
         consumer.forget()
         stamping.ages = StageTimer()
+        session.forget_timings()
         before = session.status()
         start_ns, start_cpu = time.monotonic_ns(), time.process_time()
         time.sleep(seconds)

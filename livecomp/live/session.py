@@ -182,6 +182,11 @@ class LiveSession:
             self._presenter.stall_ms = config.live.stall_ms
         self._wake_or_sleep()
 
+    def forget_timings(self) -> None:
+        """Time the stages anew: what came before was warm-up."""
+        self._timer.forget()
+        self._pipeline.timer.forget()
+
     def status(self) -> LiveStatus:
         """See `Session.status`."""
         presenter, recent = self._presenter, self._presenter.recent()

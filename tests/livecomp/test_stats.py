@@ -29,3 +29,13 @@ def test_extremes_stay_inside_the_histogram() -> None:
     timer.add("work", 0.0)
     timer.add("work", 1e9)
     assert timer.summary()[0].count == 2
+
+
+def test_what_is_forgotten_is_in_no_row() -> None:
+    timer = StageTimer()
+    timer.add("warm-up", 100.0)
+    timer.add("work", 100.0)
+    timer.forget()
+    timer.add("work", 1.0)
+    (row,) = timer.summary()
+    assert (row.stage, row.count, row.mean_ms) == ("work", 1, 1.0)
