@@ -70,9 +70,12 @@ def harmonize(
 
     Raises:
         InputError: The two differ in size, or the mask is empty or goes from 0 to 1 alone.
-        ConfigError: There is no such model.
+        ConfigError: There is no such model, or a strength is not 0..1.
         ModelError: The network cannot be loaded or run.
     """
+    for name, strength in (("color_strength", color_strength), ("shading_strength", shading_strength)):
+        if not 0 <= strength <= 1:
+            raise ConfigError(f"{name}: expected 0..1, received {strength}")
     rgb, alpha = np.asarray(composite_rgb), np.asarray(mask)
     if alpha.dtype == np.bool_:
         alpha = alpha.astype(np.uint8) * np.uint8(255)

@@ -72,6 +72,14 @@ def test_harmonize_refuses_what_it_cannot_use() -> None:
 
 
 @pytest.mark.usefixtures("short_demo")
+@pytest.mark.parametrize("strength", [-0.5, 1.5, float("nan")])
+@pytest.mark.parametrize("name", ["color_strength", "shading_strength"])
+def test_harmonize_refuses_a_strength_out_of_bounds(name: str, strength: float) -> None:
+    picture, mask = np.zeros((32, 32, 3), np.uint8), np.eye(32, dtype=bool)
+    with pytest.raises(ConfigError, match=name):
+        livecomp.harmonize(picture, mask, model="identity", **{name: strength})
+
+
 def test_a_video_and_a_picture_of_before_and_after(tmp_path: Path) -> None:
     seen: list[tuple[int, int | None]] = []
     report = livecomp.process(
