@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from fractions import Fraction
 from pathlib import Path
 
@@ -81,6 +82,21 @@ def test_a_command_of_the_readme_runs(folder: Path, command: str) -> None:
     arguments = [sys.executable, "-m", *shlex.split(command)]
     result = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+
+
+def test_the_configuration_file_of_the_readme_is_written_in_a_home_without_one(tmp_path: Path) -> None:
+    command = re.search(r"`([^`]*livecomp config > [^`]+)`", README)
+    assert command
+    script = f'livecomp() {{ {shlex.quote(sys.executable)} -m livecomp "$@"; }}; {command[1]}'
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}
+    subprocess.run(["/bin/sh", "-c", script], env=environment, check=True)
+    assert "[background]" in (tmp_path / ".config/livecomp/config.toml").read_text()
+
+
+def test_the_readme_speaks_of_every_extra() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    rows = [line for line in README.splitlines() if line.startswith("| `")]
+    assert [extra for extra in extras if not any(f"`{extra}`" in row.split(" | ")[0] for row in rows)] == []
 
 
 def test_the_readme_names_both_commands_of_the_makefile() -> None:
