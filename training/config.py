@@ -71,6 +71,7 @@ class DataConfig(_Section):
     even_skin: Share = Field(default=0.0, description="share of people drawn evenly over the groups of skin tone")
     mild: Share = Field(default=0.0, description="share of lights and tones that differ as little as two rooms do")
     cleared: Share = Field(default=0.0, description="share over the own background in which nobody stands before it")
+    noise: Share = Field(default=0.0, description="largest standard deviation of the camera's noise that live sees")
     masks: tuple[float, float, float, float, float, float] = Field(
         default=(0.25, 0.1, 0.4, 0.1, 0.08, 0.07), description="weights: matte, hard, grown, shrunk, shifted, blurred"
     )

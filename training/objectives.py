@@ -15,6 +15,7 @@ from training.live_losses import LiveLossWeights, live_loss, unsteadiness
 from training.losses import phnet_loss
 from training.models.live import LiveNet, LiveSpec
 from training.models.phnet import build_phnet
+from training.noise import add_camera_noise
 from training.twins import from_twins, make_twins
 
 __all__ = ["DenseObjective", "Device", "LiveObjective", "Objective", "Outcome", "build_objective", "to_device"]
@@ -88,11 +89,13 @@ class LiveObjective:
     Args:
         spec: Its sizes and parts.
         weights: Of its loss.
+        noise: As `largest` of `add_camera_noise`, for what the network sees in training.
     """
 
-    def __init__(self, spec: LiveSpec, weights: LiveLossWeights) -> None:
+    def __init__(self, spec: LiveSpec, weights: LiveLossWeights, noise: float = 0.0) -> None:
         self.spec = spec
         self.weights = weights
+        self.noise = noise
 
     def build(self) -> nn.Module:
         """See `Objective`."""
@@ -103,9 +106,11 @@ class LiveObjective:
         composite, mask = batch["composite"], batch["mask"]
         count = len(composite)
         twins = count // TWIN_SHARE if self.weights.steady and network.training else 0
+        # seeded by the pairs, so that a run that is resumed draws the same
+        random = torch.Generator().manual_seed(int(batch["index"][0].sum()))
+        if self.noise and network.training:
+            composite = add_camera_noise(composite, mask, self.noise, random)
         if twins:
-            # seeded by the pairs, so that a run that is resumed draws the same
-            random = torch.Generator().manual_seed(int(batch["index"][0].sum()))
             *again, places = make_twins(composite[:twins], mask[:twins], random)
             composite, mask = torch.cat([composite, again[0]]), torch.cat([mask, again[1]])
         with device.autocast():
@@ -175,5 +180,5 @@ def build_objective(config: TrainConfig) -> Objective:
     """The objective that a configuration names."""
     if config.model == "live":
         changes: dict[str, Any] = dict(config.live)
-        return LiveObjective(LiveSpec(**changes), LiveLossWeights(**config.loss.model_dump()))
+        return LiveObjective(LiveSpec(**changes), LiveLossWeights(**config.loss.model_dump()), config.data.noise)
     return DenseObjective(config.model)
