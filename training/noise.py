@@ -1,7 +1,8 @@
 """Noise as a camera adds it: the network sees it, the loss does not.
 
-Portraits are clean, a webcam in a dim room is not: shrunk to 192², its noise has a standard deviation of 0.01 to 0.03.
-A network that never saw any takes noise for shading and brightness, and leaves people in dim light dark.
+Portraits are clean, a raw webcam in a dim room is not: noise of 6 levels at 320x240 is 4 levels at 192². A network that
+never saw any takes it for shading and brightness: over the six portraits of `tools.temporal` in dim light it made the error
+of the live model 396 instead of 210.
 """
 
 from __future__ import annotations
