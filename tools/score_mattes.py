@@ -44,6 +44,8 @@ def composites(
         quality: Of the JPEG in which a camera would have sent the composite, 1..100; None for no loss.
     """
     backgrounds = sorted(scenes.glob("*.jpg"))
+    if not backgrounds:
+        raise SystemExit(f"no .jpg in {scenes}")
     for index, path in enumerate(sorted(portraits.glob("*.jpg"))[::every]):
         person, matte = cv2.imread(str(path)), cv2.imread(str(path.with_suffix(".png")), cv2.IMREAD_GRAYSCALE)
         scene = cv2.imread(str(backgrounds[index % len(backgrounds)]))
