@@ -59,8 +59,8 @@ class ModelInfo:
 MODELS: dict[str, ModelSpec] = {
     "live": ModelSpec(
         file="live.onnx",
-        sha256="2b85619d0011a577246403204874f74f28df9799c93ca67ba7bf25c7a7e13fec",
-        size=10012777,
+        sha256="99c833afc22dd3ec034248105449348ca548d147b29f36b610b8581fa6cc6452",
+        size=10012775,
         purpose="makes the person look as if they were in the scene; the default",
         licence="MIT, Apache-2.0",
         origin="trained by the LiveComp developers; how, on what and how well: live.md beside it",
