@@ -1,8 +1,8 @@
 """Noise as a camera adds it: the network sees it, the loss does not.
 
 Portraits are clean, a raw webcam in a dim room is not: noise of 6 levels at 320x240 is 4 levels at 192². A network that
-never saw any takes it for shading and brightness: over the six portraits of `tools.temporal` in dim light the live model's
-corrections, applied to clean frames, had an error of 356 when predicted from noisy ones, and 210 from clean ones.
+never saw any takes it for shading and brightness: over the six portraits of `tools.temporal` in dim light, the live
+model's corrections had an error of 356 on clean frames when predicted from noisy ones, and 210 from clean ones.
 """
 
 from __future__ import annotations
