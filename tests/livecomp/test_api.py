@@ -71,7 +71,6 @@ def test_harmonize_refuses_what_it_cannot_use() -> None:
         livecomp.harmonize(rgb, mask, model="magic")
 
 
-@pytest.mark.usefixtures("short_demo")
 @pytest.mark.parametrize("strength", [-0.5, 1.5, float("nan")])
 @pytest.mark.parametrize("name", ["color_strength", "shading_strength"])
 def test_harmonize_refuses_a_strength_out_of_bounds(name: str, strength: float) -> None:
@@ -80,6 +79,7 @@ def test_harmonize_refuses_a_strength_out_of_bounds(name: str, strength: float) 
         livecomp.harmonize(picture, mask, model="identity", **{name: strength})
 
 
+@pytest.mark.usefixtures("short_demo")
 def test_a_video_and_a_picture_of_before_and_after(tmp_path: Path) -> None:
     seen: list[tuple[int, int | None]] = []
     report = livecomp.process(
