@@ -43,7 +43,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "live without gain": {"live": {"gain": False}},
     "live without patches": {"live": {"patches": False}},
     "live without PFE": {"live": {"pfe": False}},
-    "live without ImageNet": {"live": {"pretrained": False}},
+    "live without surfaces": {"live": {"surfaces": 0}},
+    "live without ImageNet": {"live": {"pretrained": False, "surfaces": 0}},
     "live without parameter targets": {"loss": {"targets": 0.0, "moments": 0.0}},
     "phnet_10m": {"model": "phnet_10m", "optimizer": {"lr": 2e-3, "batch": 32}},
 }

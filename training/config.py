@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -167,7 +167,17 @@ class TrainConfig(_Section):
         parts = [f.name for f in fields(LiveSpec)]
         if unknown := sorted(set(self.live) - set(parts)):
             raise ValueError(f"live: unknown {', '.join(unknown)}; known: {', '.join(parts)}")
+        self.live_spec()
         return self
+
+    def live_spec(self) -> LiveSpec:
+        """Sizes and parts of the live model.
+
+        Raises:
+            ValueError: They do not go together.
+        """
+        changes: dict[str, Any] = dict(self.live)
+        return LiveSpec(**changes)
 
 
 def load_config(name_or_path: str) -> TrainConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -179,6 +179,5 @@ class DenseObjective:
 def build_objective(config: TrainConfig) -> Objective:
     """The objective that a configuration names."""
     if config.model == "live":
-        changes: dict[str, Any] = dict(config.live)
-        return LiveObjective(LiveSpec(**changes), LiveLossWeights(**config.loss.model_dump()), config.data.noise)
+        return LiveObjective(config.live_spec(), LiveLossWeights(**config.loss.model_dump()), config.data.noise)
     return DenseObjective(config.model)

@@ -26,6 +26,7 @@ def test_variants_differ_in_what_their_name_says() -> None:
     assert variant(base, "live without gain", 10).live == base.live | {"gain": False}
     assert base.live["pretrained"]
     assert not variant(base, "live without ImageNet", 10).live["pretrained"]
+    assert variant(base, "live without surfaces", 10).live == base.live | {"surfaces": 0}
     assert variant(base, "live without parameter targets", 10).loss.targets == 0
     assert variant(base, "live", 10).loss.targets > 0
     assert variant(base, "phnet_10m", 10).model == "phnet_10m"

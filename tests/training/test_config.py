@@ -59,6 +59,7 @@ def test_defaults_are_filled_in(tmp_path: Path) -> None:
         (SMALL.replace("share = 1.0", "share = 1.0, swap = 3"), r"data\.tasks\.jitter\.swap"),
         (SMALL.replace('"live"', '"phnet_10m"', 1) + "[dual]\n", r"only the live model has a second stream"),
         (SMALL.replace('"live"', '"phnet_10m"', 1) + "[live]\npfe = false\n", r"expected model 'live' with it"),
+        (SMALL + "[live]\nsurfaces = 2\n", r"live: surfaces: 2 need pretrained = true"),
         (SMALL + "[live]\nbloks = 2\n", r"live: unknown bloks; known: widths, pixel_width, .*blocks"),
         ("model = ", r"no valid TOML"),
     ],

@@ -55,8 +55,8 @@ def test_the_file_computes_what_the_network_computes(checkpoint: Path, tmp_path:
 
 
 def test_the_input_has_the_size_of_the_crops_it_was_trained_on(tmp_path: Path) -> None:
-    meta = {"model": "live", "config": {"data": {"size": 32}, "live": {"pretrained": True, "blocks": 2}}}
-    network = LiveNet(LiveSpec(pretrained=True, blocks=2))
+    meta = {"model": "live", "config": {"data": {"size": 32}, "live": {"pretrained": True, "blocks": 2, "surfaces": 4}}}
+    network = LiveNet(LiveSpec(pretrained=True, blocks=2, surfaces=4))
     save_checkpoint(tmp_path / "live.safetensors", Checkpoint({"ema": network.state_dict()}, meta))
     assert main([str(tmp_path / "live.safetensors"), str(tmp_path / "live.onnx")]) == 0
     session = onnxruntime.InferenceSession(str(tmp_path / "live.onnx"), providers=["CPUExecutionProvider"])

@@ -48,6 +48,7 @@ class LiveSpec:
         pfe: Whether the PFE vector gates the bottleneck.
         deep: Whether the features at 1/4 and 1/8 are convolved once more at their size.
         pretrained: Whether there is a second encoder, from ImageNet (`training.models.backbone`).
+        surfaces: Learned kinds of surface whose colours are read in each region; more than 0 needs `pretrained`.
         dropout: Share of the statistics, and of the perceptron's inner values, left out at random while training.
     """
 
@@ -62,7 +63,13 @@ class LiveSpec:
     pfe: bool = True
     deep: bool = True
     pretrained: bool = False
+    surfaces: int = 0
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse surfaces without the encoder that tells them apart."""
+        if self.surfaces and not self.pretrained:
+            raise ValueError(f"live: surfaces: {self.surfaces} need pretrained = true")
 
 
 def _pixel_ramps() -> tuple[Tensor, Tensor]:
@@ -132,6 +139,40 @@ class PatchMix(nn.Module):
         return torch.cat([local_mean, local_sd], 1)
 
 
+class SurfaceColours(nn.Module):
+    """Colours of learned kinds of surface, as skin, hair, walls or sky, in each region.
+
+    What a light does shows best on surfaces whose own colour is known, so each place is weighed by how sure the encoder
+    is of one. With a single map that is confidence-weighted pooling (FC4, Hu et al., CVPR 2017).
+
+    Args:
+        kinds: K, of each region.
+        channels: Of the features at 1/4.
+    """
+
+    def __init__(self, kinds: int, channels: int) -> None:
+        super().__init__()
+        self.coarse = nn.Conv2d(FEATURES, 2 * kinds, 1)
+        self.fine = nn.Conv2d(channels, 2 * kinds, 1, bias=False)
+
+    def forward(self, rgb: Tensor, encoded: Tensor, level2: Tensor, regions: Tensor) -> Tensor:
+        """(B, 8·K) float32: mean RGB of each kind, black where there is none, and the share of the region that it has.
+
+        Args:
+            rgb: (B, 3, S/4, S/4), 0..1.
+            encoded: (B, 112, S/16, S/16), of the second encoder.
+            level2: (B, C, S/4, S/4).
+            regions: (B, 2, S/4·S/4), weights of foreground and background that sum to one.
+        """
+        coarse = functional.interpolate(self.coarse(encoded).float(), scale_factor=4.0, mode="nearest")
+        sure = torch.sigmoid(coarse + self.fine(level2).float())
+        with torch.autocast(rgb.device.type, enabled=False):
+            weight = sure.view(len(sure), 2, -1, regions.shape[2]) * regions.float()[:, :, None]
+            share = weight.sum(3, keepdim=True)
+            mean = weight @ rgb.float().flatten(2).transpose(1, 2)[:, None] / (share + AREA_FLOOR)
+            return torch.cat([mean, share], 3).flatten(1)
+
+
 class _Block(nn.Module):
     """A residual perceptron block."""
 
@@ -192,6 +233,8 @@ class LiveNet(nn.Module):
         statistics += 2 * (w2 + w3) if spec.patches else 0
         self.backbone = LiteBackbone() if spec.pretrained else None
         statistics += 4 * FEATURES if spec.pretrained else 0
+        self.surfaces = SurfaceColours(spec.surfaces, w2) if spec.surfaces else None
+        statistics += 8 * spec.surfaces
         self.scale = nn.BatchNorm1d(statistics, momentum=0.02, affine=False)
         self.drop = nn.Dropout(spec.dropout)
         self.enter = nn.Linear(statistics, spec.trunk)
@@ -273,7 +316,10 @@ class LiveNet(nn.Module):
         if self.spec.patches:
             found += [self.patch2(level2, mask2), self.patch3(level3, mask3)]
         if self.backbone is not None:
-            found.append(_pooled(self.backbone(composite, mask), weights[3]))
+            encoded = self.backbone(composite, mask)
+            found.append(_pooled(encoded, weights[3]))
+            if self.surfaces is not None:
+                found.append(self.surfaces(functional.avg_pool2d(half, 2), encoded, level2, weights[1]))
         return torch.cat(found, 1), level2, level3
 
     def _matrix(self, hidden: Tensor) -> Tensor:

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from livecomp.correction import Correction
+from training.config import load_config
 from training.correction import MAX_LOG_GAIN, CorrectionBatch, apply_correction
 from training.models.count import count_macs
-from training.models.live import LiveNet, LiveSpec, PatchMix, extremes, pixel_statistics
+from training.models.live import LiveNet, LiveSpec, PatchMix, SurfaceColours, extremes, pixel_statistics
 
 
 def inputs(count: int = 2, size: int = 64, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -42,6 +43,13 @@ def shaken() -> LiveNet:
 def test_budget(network: LiveNet) -> None:
     assert sum(p.numel() for p in network.parameters()) <= 5_000_000
     assert count_macs(network, *inputs(1)) <= 100_000_000
+
+
+def test_budget_of_what_ships() -> None:
+    config = load_config("live_supervised")
+    network = LiveNet(config.live_spec())
+    assert sum(p.numel() for p in network.parameters()) <= 5_000_000
+    assert count_macs(network, *inputs(1, config.data.size)) <= 1_500_000_000
 
 
 def test_it_starts_at_the_identity(network: LiveNet) -> None:
@@ -98,9 +106,10 @@ def test_a_picture_is_judged_alone(shaken: LiveNet) -> None:
         torch.testing.assert_close(whole[1:2], single, atol=1e-4, rtol=1e-3)
 
 
-def test_gradients_are_finite_and_reach_everything() -> None:
+@pytest.mark.parametrize("spec", [LiveSpec(), LiveSpec(pretrained=True, surfaces=3)], ids=["small", "with surfaces"])
+def test_gradients_are_finite_and_reach_everything(spec: LiveSpec) -> None:
     torch.manual_seed(2)
-    network = LiveNet()
+    network = LiveNet(spec)
     for head in (network.to_matrix, network.to_curves, network.gain0):
         torch.nn.init.normal_(head.weight, std=0.05)
     for block in network.blocks:
@@ -182,8 +191,27 @@ def test_patch_statistics_start_as_averages_and_skip_covered_patches() -> None:
     assert mix(features, torch.ones(2, 1, 16, 16)).abs().max() < 2e-3
 
 
+def test_surfaces_are_mean_colours_where_the_encoder_sees_them() -> None:
+    torch.manual_seed(5)
+    surfaces = SurfaceColours(2, channels=7)
+    torch.nn.init.normal_(surfaces.fine.weight, std=3)
+    rgb, encoded, level2 = torch.rand(1, 3, 8, 8), torch.randn(1, 112, 2, 2), torch.randn(1, 7, 8, 8)
+    mask = torch.rand(64).round()
+    regions = torch.stack([mask / mask.sum(), (1 - mask) / (1 - mask).sum()])[None]
+    found = surfaces(rgb, encoded, level2, regions)
+    assert found.shape == (1, 16)
+    logits = surfaces.fine(level2)[0] + surfaces.coarse(encoded)[0].repeat_interleave(4, 1).repeat_interleave(4, 2)
+    for index, values in enumerate(found[0].view(4, 4)):
+        weight = logits[index].flatten().sigmoid() * (mask if index < 2 else 1 - mask)
+        mean = (rgb[0].flatten(1) * weight).sum(1) / weight.sum()
+        share = weight.sum() / (mask if index < 2 else 1 - mask).sum()
+        torch.testing.assert_close(values[:3], mean * share / (share + 1e-3))
+        torch.testing.assert_close(values[3], share)
+    assert (surfaces(rgb, encoded, level2, torch.zeros(1, 2, 64)) == 0).all()
+
+
 def test_what_leaves_the_network_is_float32_whatever_its_inner_values_are() -> None:
     torch.manual_seed(0)
     with torch.autocast("cpu", torch.bfloat16):
-        found, moments = LiveNet()(*inputs(size=96))
+        found, moments = LiveNet(LiveSpec(pretrained=True, surfaces=3))(*inputs(size=96))
     assert {part.dtype for part in (*found, moments)} == {torch.float32}
