@@ -19,6 +19,9 @@ __all__ = ["OPERATORS", "TorchGraph"]
 Attributes = Mapping[str, Any]
 Operator = Callable[[list[Any], Attributes], Any]
 
+_SOFTMAX_BY_AXIS = 13
+"""Opset from which Softmax is taken along one axis; before, over this and all that follow."""
+
 _DTYPES = {1: torch.float32, 6: torch.int32, 7: torch.int64, 9: torch.bool, 10: torch.float16, 11: torch.float64}
 
 
@@ -65,6 +68,12 @@ class TorchGraph:
             for op_type, _, _, attributes in nodes:
                 if op_type == "Constant" and "value" in attributes:
                     attributes["value"] = torch.from_numpy(onnx.numpy_helper.to_array(attributes["value"]).copy())
+            opset = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), 0)
+            for op_type, _, outputs, attributes in nodes:
+                if op_type == "Softmax" and opset < _SOFTMAX_BY_AXIS:
+                    attributes["from_axis"] = attributes.pop("axis", 1)
+                if op_type == "Split":  # without sizes the parts are alike, as many as there are outputs
+                    attributes.setdefault("num_outputs", len(outputs))
         except Exception as error:  # the boundary of foreign code, whose errors have no common base class
             raise ModelFileError(f"{model.path} cannot be read by torch: {error}") from error
         unknown = sorted({op_type for op_type, *_ in nodes} - OPERATORS.keys())
@@ -244,9 +253,32 @@ def _reduce(call: Callable[..., Tensor]) -> Operator:
     return run
 
 
-def _clip(x: list[Any], _: Attributes) -> Tensor:
+def _clip(x: list[Any], a: Attributes) -> Tensor:
     low, high = _optional(x, 1), _optional(x, 2)
-    return torch.clamp(x[0], None if low is None else low.item(), None if high is None else high.item())
+    least = a.get("min") if low is None else low.item()  # attributes: before opset 11
+    most = a.get("max") if high is None else high.item()
+    if least is None and most is None:
+        kept: Tensor = x[0]
+        return kept
+    return torch.clamp(x[0], least, most)
+
+
+def _softmax(x: list[Any], a: Attributes) -> Tensor:
+    if "from_axis" not in a:
+        return functional.softmax(x[0], a.get("axis", -1))
+    axis = a["from_axis"] % x[0].ndim
+    return functional.softmax(x[0].flatten(axis), axis).reshape(x[0].shape)
+
+
+def _split(x: list[Any], a: Attributes) -> tuple[Tensor, ...]:
+    axis, sizes = a.get("axis", 0), _ints(x, 1, a, "split")
+    if sizes is not None:
+        return tuple(x[0].split(sizes, axis))
+    length, count = x[0].shape[axis], a["num_outputs"]
+    parts = tuple(x[0].split(-(-length // count), axis))
+    if len(parts) != count:
+        raise ModelFileError(f"the torch backend lacks Split of {length} into {count} parts")
+    return parts
 
 
 def _folded(call: Callable[[Tensor, Tensor], Tensor]) -> Operator:
@@ -342,9 +374,9 @@ OPERATORS: dict[str, Operator] = {
     "Resize": _resize,
     "Sigmoid": lambda x, _: x[0].sigmoid(),
     "Slice": _slice,
-    "Softmax": lambda x, a: x[0].softmax(a.get("axis", -1)),
+    "Softmax": _softmax,
     "Softplus": lambda x, _: functional.softplus(x[0]),
-    "Split": lambda x, a: tuple(x[0].split(_ints(x, 1, a, "split") or [], a.get("axis", 0))),
+    "Split": _split,
     "Sqrt": lambda x, _: x[0].sqrt(),
     "Squeeze": _squeeze,
     "Sub": lambda x, _: x[0] - x[1],

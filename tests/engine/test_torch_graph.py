@@ -54,3 +54,40 @@ def test_what_it_would_compute_otherwise_it_refuses(
     path = models.save(tmp_path / "m.onnx", [one], {"x": (1, 3, 9, 9)}, {"y": (1, 3, *sides)}, weights)
     with pytest.raises(InferenceError, match="the torch backend lacks"):
         open_runner(path, "torch").open()
+
+
+@pytest.mark.parametrize(
+    ("nodes", "shape", "opset"),
+    [
+        ([node("Softmax")], (1, 3, 8, 8), 11),
+        ([node("Softmax", axis=2)], (1, 3, 8, 8), 12),
+        ([node("Softmax", axis=-1)], (1, 3, 8, 8), 12),
+        ([node("Softmax")], (1, 3, 8, 8), 13),
+        ([node("Softmax", axis=1)], (1, 3, 8, 8), 13),
+        ([node("Clip", min=0.2, max=0.7)], (1, 3, 8, 8), 10),
+        ([node("Clip", max=0.7)], (1, 3, 8, 8), 7),
+        ([node("Clip", "", "most")], (1, 3, 8, 8), 13),
+        ([node("Clip")], (1, 3, 8, 8), 13),
+        ([helper.make_node("Split", ["x"], ["a", "b", "y"], axis=3, num_outputs=3)], (1, 3, 8, 2), 18),
+        ([helper.make_node("Split", ["x"], ["a", "y"], axis=2)], (1, 3, 4, 8), 13),
+        ([helper.make_node("Split", ["x"], ["a", "y"], axis=-1, split=[3, 5])], (1, 3, 8, 5), 11),
+        ([helper.make_node("Split", ["x", "sizes"], ["a", "y"], axis=-1)], (1, 3, 8, 2), 13),
+    ],
+)
+def test_what_changed_with_the_opset_agrees_with_onnx_runtime(
+    nodes: Sequence[object], shape: Sequence[int], opset: int, tmp_path: Path
+) -> None:
+    used = {name for one in nodes for name in one.input}
+    weights = {"most": np.array(0.7, np.float32), "sizes": np.array([6, 2], np.int64)}
+    weights = {name: value for name, value in weights.items() if name in used}
+    path = models.save(tmp_path / "m.onnx", nodes, {"x": (1, 3, 8, 8)}, {"y": shape}, weights, opset=opset)
+    x = np.random.default_rng(0).random((1, 3, 8, 8), np.float32)
+    with open_runner(path, "torch") as torch, open_runner(path, "onnxruntime") as reference:
+        np.testing.assert_allclose(torch.infer({"x": x})["y"], reference.infer({"x": x})["y"], atol=1e-6)
+
+
+def test_parts_that_are_not_as_many_as_the_outputs_are_refused(tmp_path: Path) -> None:
+    one = helper.make_node("Split", ["x"], ["a", "b", "c", "d", "y"], axis=3, num_outputs=5)
+    path = models.save(tmp_path / "m.onnx", [one], {"x": (1, 3, 8, 8)}, {"y": (1, 3, 8, "n")})
+    with pytest.raises(InferenceError, match="lacks Split of 8 into 5 parts"):
+        open_runner(path, "torch").open()
