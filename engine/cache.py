@@ -6,6 +6,7 @@ its contents have the SHA-256 written in front of them. Anything else is built a
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import logging
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import platformdirs
@@ -51,8 +53,15 @@ class EngineCache:
 
     @classmethod
     def default(cls) -> EngineCache:
-        """The user's own: ``$XDG_CACHE_HOME/livecomp/engines``, or what takes its place on other systems."""
-        return cls(Path(platformdirs.user_cache_dir("livecomp", appauthor=False)) / "engines")
+        """The user's own: ``$XDG_CACHE_HOME/livecomp/engines``, or what takes its place on other systems.
+
+        For a user without a home it is a private one that goes when the process ends.
+        """
+        try:
+            folder = Path(platformdirs.user_cache_dir("livecomp", appauthor=False))
+        except RuntimeError as error:
+            folder = _passing_folder(str(error))
+        return cls(folder / "engines")
 
     def get_or_build(self, key: str, build: Callable[[], bytes]) -> bytes:
         """The engine from disk, or a new one, which is then kept. Of several processes one builds, the others wait.
@@ -150,6 +159,15 @@ class EngineCache:
         finally:
             if descriptor is not None:
                 os.close(descriptor)  # which releases the lock
+
+
+@cache
+def _passing_folder(reason: str) -> Path:
+    """A folder with the mode 0700 that is removed when the process ends; the reason is logged once."""
+    _LOGGER.warning("engines are built at each start: %s", reason)
+    folder = tempfile.TemporaryDirectory(prefix="livecomp-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
 
 
 def _header(key: str, payload: bytes) -> bytes:

@@ -33,15 +33,15 @@ def cache_folder() -> Path | None:
     """
     if _config.CACHE_DIR:
         return Path(_config.CACHE_DIR)
-    folder = user_cache_path("livecomp") / "numba"
     try:
+        folder = user_cache_path("livecomp") / "numba"
         folder.mkdir(parents=True, exist_ok=True)
         if os.name == "posix":
             if folder.stat().st_uid != os.getuid():
                 return None
             if stat.S_IMODE(folder.stat().st_mode) != stat.S_IRWXU:
                 folder.chmod(stat.S_IRWXU)
-    except OSError:
+    except (OSError, RuntimeError):  # the latter says that there is no home
         return None
     return folder if os.access(folder, os.W_OK) else None
 

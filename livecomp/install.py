@@ -18,6 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from livecomp.errors import DependencyError, OutputError, reason
+from livecomp.paths import user_folder
 
 __all__ = ["Plan", "Step", "loopback_plan", "run_plan", "write_user_unit"]
 
@@ -220,8 +221,11 @@ def write_user_unit(home: Path | None = None, executable: str | None = None) -> 
 
     Raises:
         OutputError: It cannot be written.
+        ConfigError: The user has no home.
     """
-    folder = home or Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    folder = home or user_folder(
+        lambda: Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"), "systemd's units"
+    )
     command = executable or shutil.which("livecomp")
     start = _quoted(command) if command else f"{_quoted(sys.executable)} -m livecomp"
     target = folder / "systemd/user/livecomp.service"

@@ -1,14 +1,18 @@
-"""Whether something is at a path that a user named. Nothing here raises: what may not be looked at is not there.
+"""Whether something is at a path that a user named, and where a user's own folders are.
 
-`Path.exists` and its like raise for a folder that is closed to this user, and for names that are too long.
+What may not be looked at is not there: `Path.exists` and its like raise for a folder that is closed to this user, and
+for names that are too long.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["exists", "is_dir", "is_file"]
+from livecomp.errors import ConfigError
+
+__all__ = ["exists", "is_dir", "is_file", "user_folder"]
 
 
 def exists(path: Path) -> bool:
@@ -24,3 +28,19 @@ def is_dir(path: Path) -> bool:
 def is_file(path: Path) -> bool:
     """Whether there is a file."""
     return os.path.isfile(path)  # noqa: PTH113  see above
+
+
+def user_folder(find: Callable[[], Path], what: str) -> Path:
+    """A folder of the user's own.
+
+    Args:
+        find: Says where it is, as platformdirs does: for a user without a home it raises RuntimeError.
+        what: What lies in it, for the message.
+
+    Raises:
+        ConfigError: The user has no home.
+    """
+    try:
+        return find()
+    except RuntimeError as error:
+        raise ConfigError(f"this user has no place for {what}; set HOME to a folder: {error}") from error

@@ -28,7 +28,7 @@ from livecomp.live.session import LiveSession
 from livecomp.output import Sink
 from livecomp.output.viewers import ViewerWatch
 from livecomp.output.virtual import VirtualCameraSink
-from livecomp.paths import is_file
+from livecomp.paths import is_file, user_folder
 
 __all__ = ["CallOptions", "default_config_file", "run_call"]
 
@@ -38,8 +38,13 @@ _TICK_S = 0.5
 
 
 def default_config_file() -> Path:
-    """``$XDG_CONFIG_HOME/livecomp/config.toml``, or where the system keeps such files."""
-    return platformdirs.user_config_path("livecomp", appauthor=False) / "config.toml"
+    """``$XDG_CONFIG_HOME/livecomp/config.toml``, or where the system keeps such files.
+
+    Raises:
+        ConfigError: The user has no home.
+    """
+    folder = user_folder(lambda: platformdirs.user_config_path("livecomp", appauthor=False), "the configuration file")
+    return folder / "config.toml"
 
 
 @dataclass(frozen=True, slots=True)

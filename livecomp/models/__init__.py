@@ -12,8 +12,8 @@ from pathlib import Path
 
 import platformdirs
 
-from livecomp.errors import DependencyError, ModelError
-from livecomp.paths import is_file
+from livecomp.errors import ConfigError, DependencyError, ModelError
+from livecomp.paths import is_file, user_folder
 
 __all__ = ["MODELS", "ModelInfo", "ModelSpec", "list_models", "model_path", "models_folder"]
 
@@ -99,8 +99,12 @@ _verified: dict[Path, tuple[int, int]] = {}
 
 
 def models_folder() -> Path:
-    """Where networks lie that the user installed; it need not exist."""
-    return platformdirs.user_data_path("livecomp") / "models"
+    """Where networks lie that the user installed; it need not exist.
+
+    Raises:
+        ConfigError: The user has no home.
+    """
+    return user_folder(lambda: platformdirs.user_data_path("livecomp"), "networks that you install") / "models"
 
 
 def model_path(name: str) -> Path:
@@ -112,6 +116,7 @@ def model_path(name: str) -> Path:
     Raises:
         ModelError: There is no such network, or its file is not the one that was published.
         DependencyError: It is not installed.
+        ConfigError: It is one that the user installs, who has no home.
     """
     if name not in MODELS:
         raise ModelError(f"there is no network {name!r}; known are {', '.join(sorted(MODELS))}")
@@ -126,7 +131,15 @@ def model_path(name: str) -> Path:
 
 def list_models() -> list[ModelInfo]:
     """All networks, installed or not, in the order of `MODELS`."""
-    return [ModelInfo(name, spec, path if is_file(path := _file(spec)) else None) for name, spec in MODELS.items()]
+    return [ModelInfo(name, spec, _installed(spec)) for name, spec in MODELS.items()]
+
+
+def _installed(spec: ModelSpec) -> Path | None:
+    try:
+        path = _file(spec)
+    except ConfigError:  # nothing is installed for a user without a home
+        return None
+    return path if is_file(path) else None
 
 
 def _file(spec: ModelSpec) -> Path:

@@ -5,6 +5,8 @@ import logging
 import multiprocessing
 import os
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -131,6 +133,25 @@ def test_an_unwritable_place_works_uncached(tmp_path: Path, caplog: pytest.LogCa
     assert cache.get_or_build(KEY, build) == b"engine"
     assert build.built == 2
     assert "they are built at each start" in caplog.text
+
+
+def test_without_a_home_engines_last_as_long_as_the_process(tmp_path: Path) -> None:
+    program = (
+        "import pwd\n"
+        "def unknown(_): raise KeyError('uid not found')\n"
+        "pwd.getpwuid = unknown\n"
+        "from engine.cache import EngineCache, cache_key\n"
+        "key = cache_key({'model': 'm'})\n"
+        "assert EngineCache.default().get_or_build(key, lambda: b'engine') == b'engine'\n"
+        "assert EngineCache.default().load(key) == b'engine'\n"
+        "print(EngineCache.default().folder)\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "HOME" and not name.startswith("XDG_")}
+    environment |= {"TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
+    told = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert Path(told.stdout).is_relative_to(tmp_path)
+    assert told.stderr.count("engines are built at each start") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_system_without_locks_works_uncached(

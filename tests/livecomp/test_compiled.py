@@ -44,6 +44,16 @@ def test_without_a_folder_it_compiles_all_the_same(cache: Path) -> None:
     assert compiled()(plus_one)(np.ones(3)) == 4
 
 
+def test_without_a_home_it_compiles_all_the_same(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home(_: str) -> Path:
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.setattr(module, "user_cache_path", no_home)
+    assert cache_folder() is None
+    assert compiled()(plus_one)(np.ones(3)) == 4
+    assert not cache.exists()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="owners are a matter of POSIX")
 def test_a_folder_of_somebody_else_is_not_used(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.mkdir(parents=True)

@@ -11,9 +11,12 @@ import pytest
 from livecomp.api import check_targets
 from livecomp.background import open_background
 from livecomp.capture.registry import open_camera, open_source
+from livecomp.control.call import default_config_file
 from livecomp.control.options import absolute, read_options
 from livecomp.errors import ConfigError, InputError, LiveCompError
+from livecomp.install import write_user_unit
 from livecomp.media.video import VideoReader
+from livecomp.models import list_models, models_folder
 from livecomp.paths import exists, is_dir, is_file
 
 NOBODY = 65534
@@ -82,3 +85,38 @@ def test_a_home_of_nobody_is_a_name_like_others(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text(f"background.source = '{spec}'\n")
     assert read_options(file) == {"background.source": spec}
+
+
+@pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without HOME whom the system's list does not know, as in some containers."""
+    if os.name != "posix":
+        pytest.skip("HOME is POSIX's")
+
+    def unknown(_: int) -> None:
+        raise KeyError("uid not found")
+
+    for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+
+
+@pytest.mark.usefixtures("homeless")
+@pytest.mark.parametrize("find", [models_folder, default_config_file, write_user_unit])
+def test_who_has_no_home_is_told_what_to_set(find: Callable[[], Path]) -> None:
+    with pytest.raises(ConfigError, match="set HOME"):
+        find()
+
+
+@pytest.mark.usefixtures("homeless")
+def test_without_a_home_there_are_still_the_networks_that_ship() -> None:
+    installed = {entry.name: entry.path for entry in list_models()}
+    assert installed["rvm"] is None
+    assert installed["live"] is not None
+
+
+def test_a_home_is_not_needed_where_the_folder_is_named(
+    homeless: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert default_config_file() == tmp_path / "livecomp" / "config.toml"
