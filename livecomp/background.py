@@ -211,7 +211,7 @@ class ColorBackground:
 
 
 class PictureBackground:
-    """A still picture, scaled once for each frame size.
+    """A still picture, scaled once for each size of frames and shape of their pixels.
 
     Args:
         name: What to call it.
@@ -227,6 +227,7 @@ class PictureBackground:
         self._fit = fit
         self._picture: U8Array | None = None
         self._ready = np.zeros((0, 0, 3), np.uint8)
+        self._ready_aspect = Fraction(1)
 
     def open(self) -> None:
         """See `Background.open`."""
@@ -234,10 +235,11 @@ class PictureBackground:
 
     def render(self, frame: Frame) -> U8Array:
         """See `Background.render`."""
-        if self._ready.shape != frame.rgb.shape:
+        if self._ready.shape != frame.rgb.shape or self._ready_aspect != frame.sample_aspect_ratio:
             if self._picture is None:
                 raise InputError(f"the background {self.name} is not open")
             self._ready = fit_to(self._picture, frame.size_wh, self._fit, 1 / frame.sample_aspect_ratio)
+            self._ready_aspect = frame.sample_aspect_ratio
         return self._ready
 
     def close(self) -> None:
@@ -270,6 +272,7 @@ class VideoBackground:
         self._loop_ns: int | None = None
         self._last_ns: int | None = None
         self._ready = np.zeros((0, 0, 3), np.uint8)
+        self._ready_aspect = Fraction(1)
 
     def open(self) -> None:
         """See `Background.open`."""
@@ -286,7 +289,7 @@ class VideoBackground:
                 self._next = self._restart()
             self._loop_start_ns = frame.pts_ns - self._next[1]
         self._last_ns = frame.pts_ns
-        changed = self._ready.shape != frame.rgb.shape
+        changed = self._ready.shape != frame.rgb.shape or self._ready_aspect != frame.sample_aspect_ratio
         while (late_ns := frame.pts_ns - self._loop_start_ns - self._next[1]) >= 0:
             if self._loop_ns is not None and late_ns >= self._loop_ns:
                 self._loop_start_ns += late_ns // self._loop_ns * self._loop_ns
@@ -303,6 +306,7 @@ class VideoBackground:
         if changed:
             aspect = self._reader.info.sample_aspect_ratio / frame.sample_aspect_ratio
             self._ready = fit_to(self._reader.convert(self._current), frame.size_wh, self._fit, aspect)
+            self._ready_aspect = frame.sample_aspect_ratio
         return self._ready
 
     def _restart(self) -> tuple[VideoFrame, int]:

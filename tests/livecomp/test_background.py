@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -123,6 +124,21 @@ def test_a_picture_is_scaled_once_for_each_size(tmp_path: Path) -> None:
     background.close()
     with pytest.raises(InputError, match="not open"):
         background.render(frame_at(0))
+
+
+@pytest.mark.parametrize("kind", ["picture", "video"])
+def test_the_shape_of_pixels_may_change_at_one_size(kind: str, tmp_path: Path) -> None:
+    if kind == "picture":
+        spec = tmp_path / "picture.png"
+        write_image(spec, numbered_picture(40))
+    else:
+        spec = write_clip(tmp_path / "clip.mp4", [numbered_picture(40)] * 3)
+    background = open_background(spec, "contain")
+    background.open()
+    square, wide = frame_at(0), replace(frame_at(0), sample_aspect_ratio=Fraction(2))
+    covered = [round(float((background.render(frame) > 100).mean()), 1) for frame in (square, wide, square)]
+    background.close()
+    assert covered == [1, 0.5, 1]
 
 
 @pytest.mark.parametrize("fit", ["cover", "contain", "stretch"])
