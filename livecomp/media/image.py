@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from livecomp.errors import InputError, OutputError
 from livecomp.frame import U8Array, freeze
+from livecomp.media.chunks import orientation_of, turned
 
 __all__ = ["IMAGE_SUFFIXES", "partial_path", "read_image", "read_mask", "write_image"]
 
@@ -50,13 +51,14 @@ def read_image(path: str | Path) -> U8Array:
     Raises:
         InputError: The file is missing, empty, damaged or no picture.
     """
-    return freeze(np.ascontiguousarray(_decode(Path(path), cv2.IMREAD_COLOR_RGB), np.uint8))
+    data = _load(Path(path))
+    return freeze(np.ascontiguousarray(_decode(Path(path), data, cv2.IMREAD_COLOR_RGB), np.uint8))
 
 
 def read_mask(path: str | Path) -> U8Array:
     """A mask: the grey value of a picture, white = person; of a picture with transparency, its opacity.
 
-    The orientation tag is applied, but for the opacity of PNG and WebP, which is taken as stored; 16 bits become 8.
+    The orientation tag is applied, and 16 bits become 8.
 
     Returns:
         (H, W) uint8, 255 = person, read-only.
@@ -64,11 +66,14 @@ def read_mask(path: str | Path) -> U8Array:
     Raises:
         InputError: As `read_image`.
     """
-    stored = _decode(Path(path), cv2.IMREAD_UNCHANGED)
+    data = _load(Path(path))
+    stored = _decode(Path(path), data, cv2.IMREAD_UNCHANGED)
     if stored.ndim == 3 and stored.shape[2] in (2, 4) and stored[..., -1].min() < np.iinfo(stored.dtype).max:
         opacity = stored[..., -1]
-        return freeze(np.ascontiguousarray(opacity >> 8 if opacity.dtype == np.uint16 else opacity, np.uint8))
-    return freeze(np.ascontiguousarray(_decode(Path(path), cv2.IMREAD_GRAYSCALE), np.uint8))
+        eight_bits = np.asarray(opacity >> 8 if opacity.dtype == np.uint16 else opacity, np.uint8)
+        # OpenCV turns no picture that it gives with its opacity, but for TIFF
+        return freeze(np.ascontiguousarray(turned(eight_bits, orientation_of(data))))
+    return freeze(np.ascontiguousarray(_decode(Path(path), data, cv2.IMREAD_GRAYSCALE), np.uint8))
 
 
 def write_image(path: str | Path, rgb: U8Array) -> None:
@@ -109,17 +114,21 @@ def partial_path(target: Path) -> Path:
     return target.with_name(f".{stem}.partial-{secrets.token_hex(_PARTIAL_TOKEN_BYTES)}{suffix}")
 
 
-def _decode(path: Path, flags: int) -> NDArray[np.uint8 | np.uint16]:
+def _load(path: Path) -> bytes:
     try:
-        data = np.fromfile(path, np.uint8)
+        data = path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    if not data.size:
+    if not data:
         raise InputError(f"{path} is empty")
+    return data
+
+
+def _decode(path: Path, data: bytes, flags: int) -> NDArray[np.uint8 | np.uint16]:
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it would print, the error below says
     try:
-        decoded = cv2.imdecode(data, flags)
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise InputError(f"{path} cannot be decoded as a picture: {error.err}") from error
     finally:

@@ -19,10 +19,13 @@ def smooth_picture(size_wh: tuple[int, int] = (80, 60)) -> U8Array:
     return np.asarray(cv2.resize(small, size_wh, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
+def exif_notes(orientation: int) -> bytes:
+    return b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+
+
 def with_orientation(jpeg: bytes, orientation: int) -> bytes:
     """Insert an EXIF segment that holds nothing but an orientation."""
-    tiff = b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
-    body = b"Exif\0\0" + tiff
+    body = b"Exif\0\0" + exif_notes(orientation)
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
 
 
@@ -86,6 +89,43 @@ def test_orientation_tag_is_applied_to_pictures_and_masks(
     turned = read_mask(path)
     assert turned.shape == rgb.shape[:2]
     assert turned[red] > 250
+
+
+def with_exif(data: bytes, exif: bytes) -> bytes:
+    """Append EXIF notes to a PNG, or to a WebP of 9x6 pixels without any."""
+    if data.startswith(b"RIFF"):
+        announced = struct.pack("<4sIIHBHB", b"VP8X", 10, 0x18, 9 - 1, 0, 6 - 1, 0)
+        notes = struct.pack("<4sI", b"EXIF", len(exif)) + exif + b"\0" * (len(exif) % 2)
+        riff = b"WEBP" + announced + data[12:] + notes
+        return struct.pack("<4sI", b"RIFF", len(riff)) + riff
+    end = struct.pack(">I4s", len(exif), b"eXIf") + exif + struct.pack(">I", zlib.crc32(b"eXIf" + exif))
+    return data[:-12] + end + data[-12:]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_opacity_is_turned_as_the_colours_are(tmp_path: Path, suffix: str, orientation: int) -> None:
+    shape = np.full((6, 9), 255, np.uint8)
+    shape[:2, :4] = 0
+    options = [cv2.IMWRITE_WEBP_QUALITY, 101] if suffix == ".webp" else []
+    for name, picture in (("mask", cv2.merge([shape, shape, shape, shape])), ("grey", shape)):
+        encoded = cv2.imencode(suffix, picture, options)[1].tobytes()
+        (tmp_path / f"{name}{suffix}").write_bytes(with_exif(encoded, exif_notes(orientation)))
+    columns, rows = (9, 6) if orientation < 5 else (6, 9)
+    mask = read_mask(tmp_path / f"mask{suffix}")
+    assert mask.shape == (rows, columns)
+    right, lower = orientation in (2, 3, 6, 7), orientation in (3, 4, 7, 8)
+    assert mask[-1 if lower else 0, -1 if right else 0] == 0
+    assert (mask == 0).sum() == 8
+    assert (mask == read_mask(tmp_path / f"grey{suffix}")).all()
+
+
+@pytest.mark.parametrize("length", [0, 5, 9, 13, 21])
+def test_notes_that_are_cut_off_turn_nothing(tmp_path: Path, length: int) -> None:
+    shape = np.zeros((6, 9), np.uint8)
+    encoded = cv2.imencode(".png", cv2.merge([shape, shape, shape, shape]))[1].tobytes()
+    (tmp_path / "mask.png").write_bytes(with_exif(encoded, exif_notes(6)[:length]))
+    assert read_mask(tmp_path / "mask.png").shape == (6, 9)
 
 
 def test_grey_and_palette_and_deep_and_transparent_pictures(tmp_path: Path) -> None:
