@@ -15,6 +15,7 @@ from av.video.frame import VideoFrame
 
 from livecomp.errors import ConfigError, InputError
 from livecomp.frame import Frame, U8Array, freeze
+from livecomp.media.chunks import is_animated
 from livecomp.media.dusk import draw_dusk
 from livecomp.media.image import IMAGE_SUFFIXES, read_image
 from livecomp.media.video import VideoReader
@@ -102,8 +103,8 @@ def open_background(spec: str | Path, fit: Fit = "cover") -> Background:
     """The background that a user named, not yet open.
 
     Args:
-        spec: A picture, a video, "#rrggbb", "#rgb" or a colour's name in CSS, "demo", "blur", or "blur:S" with a
-            strength S of 0..1.
+        spec: A picture, a video or an animated PNG or GIF, "#rrggbb", "#rgb" or a colour's name in CSS, "demo",
+            "blur", or "blur:S" with a strength S of 0..1.
         fit: How a picture of another shape fills the frame.
 
     Raises:
@@ -126,9 +127,17 @@ def open_background(spec: str | Path, fit: Fit = "cover") -> Background:
         raise ConfigError(
             f"no background {text!r}: expected a file that you may read, '#rrggbb', {known}, blur or demo"
         )
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    if path.suffix.lower() in IMAGE_SUFFIXES and not _is_animated_png(path):
         return PictureBackground(text, lambda: read_image(path), fit)
     return VideoBackground(path, fit)
+
+
+def _is_animated_png(path: Path) -> bool:
+    """Whether a picture plays as a video does: FFmpeg reads no other kind that moves and has a picture's name."""
+    try:
+        return path.suffix.lower() == ".png" and is_animated(path.read_bytes())
+    except OSError:  # opening it says what is wrong
+        return False
 
 
 def _blur_strength(text: str) -> float:

@@ -1,4 +1,4 @@
-"""What PNG and WebP files say beside their pixels: how they are turned."""
+"""What PNG and WebP files say beside their pixels: how they are turned, and whether they move."""
 
 from __future__ import annotations
 
@@ -7,11 +7,21 @@ from collections.abc import Iterator
 
 from livecomp.frame import U8Array
 
-__all__ = ["orientation_of", "turned"]
+__all__ = ["is_animated", "orientation_of", "turned"]
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _EXIF = (b"eXIf", b"EXIF")
 _ORIENTATION, _SHORT = 0x0112, 3
+
+
+def is_animated(data: bytes) -> bool:
+    """Whether a PNG or WebP file holds several pictures to be shown one after the other."""
+    pictures = 0
+    for kind, body in _chunks(data):
+        if kind == b"acTL" and len(body) >= 4:
+            pictures = int.from_bytes(body[:4], "big")
+        pictures += kind == b"ANMF"
+    return pictures > 1
 
 
 def orientation_of(data: bytes) -> int:

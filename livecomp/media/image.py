@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
 from pathlib import Path
 from typing import cast
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 
 from livecomp.errors import InputError, OutputError
 from livecomp.frame import U8Array, freeze
-from livecomp.media.chunks import orientation_of, turned
+from livecomp.media.chunks import is_animated, orientation_of, turned
 
 __all__ = ["IMAGE_SUFFIXES", "partial_path", "read_image", "read_mask", "write_image"]
+
+log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 """File name endings, lower case, that are taken for pictures."""
@@ -43,7 +46,7 @@ def read_image(path: str | Path) -> U8Array:
 
     Grey and palette pictures become RGB, 16 bits become 8, CMYK is converted as well as can be without its profile, the
     orientation tag is applied, and transparency is dropped: the colour under it is kept as stored. An embedded colour
-    profile is ignored.
+    profile is ignored. Of an animation it is the first picture, with a warning.
 
     Returns:
         (H, W, 3) uint8 sRGB, read-only.
@@ -52,6 +55,8 @@ def read_image(path: str | Path) -> U8Array:
         InputError: The file is missing, empty, damaged or no picture.
     """
     data = _load(Path(path))
+    if is_animated(data):
+        log.warning("%s is an animation, of which only the first picture is taken; convert it to a video", path)
     return freeze(np.ascontiguousarray(_decode(Path(path), data, cv2.IMREAD_COLOR_RGB), np.uint8))
 
 

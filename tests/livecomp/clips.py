@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -71,6 +72,15 @@ def write_clip(
                 setattr(frame, name, value)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    return path
+
+
+def write_animation(path: Path, levels: Sequence[int], ms: int = 40) -> Path:
+    """A GIF, PNG or WebP of grey pictures, 64x48, each shown for so many milliseconds."""
+    animation = cv2.Animation()
+    animation.frames = [np.full((48, 64, 4), (level, level, level, 255), np.uint8) for level in levels]
+    animation.durations = [ms] * len(levels)
+    assert cv2.imwriteanimation(str(path), animation)
     return path
 
 

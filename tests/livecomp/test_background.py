@@ -22,7 +22,7 @@ from livecomp.errors import ConfigError, InputError
 from livecomp.frame import Composite, Frame, U8Array, freeze
 from livecomp.media.image import write_image
 from livecomp.output.video import VideoSink
-from tests.livecomp.clips import corner_picture, number_of, numbered_picture, write_clip
+from tests.livecomp.clips import corner_picture, number_of, numbered_picture, write_animation, write_clip
 
 MS = 1_000_000
 
@@ -107,6 +107,16 @@ def test_unknown_specs_are_refused(spec: str, tmp_path: Path, monkeypatch: pytes
         return
     with pytest.raises(ConfigError):
         open_background(spec)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png"])
+def test_animations_play(tmp_path: Path, suffix: str) -> None:
+    background = open_background(write_animation(tmp_path / f"scene{suffix}", [0, 80, 160]))
+    assert background.is_moving
+    background.open()
+    shown = [round(float(background.render(frame_at(ms * MS)).mean())) for ms in (0, 40, 80, 120, 160)]
+    background.close()
+    np.testing.assert_allclose(shown, [0, 80, 160, 0, 80], atol=1)
 
 
 def test_damaged_pictures_are_reported_by_open(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from livecomp.errors import InputError, OutputError
 from livecomp.frame import U8Array
 from livecomp.media.image import IMAGE_SUFFIXES, partial_path, read_image, read_mask, write_image
-from tests.livecomp.clips import corner_picture
+from tests.livecomp.clips import corner_picture, write_animation
 
 
 def smooth_picture(size_wh: tuple[int, int] = (80, 60)) -> U8Array:
@@ -126,6 +126,18 @@ def test_notes_that_are_cut_off_turn_nothing(tmp_path: Path, length: int) -> Non
     encoded = cv2.imencode(".png", cv2.merge([shape, shape, shape, shape]))[1].tobytes()
     (tmp_path / "mask.png").write_bytes(with_exif(encoded, exif_notes(6)[:length]))
     assert read_mask(tmp_path / "mask.png").shape == (6, 9)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_of_an_animation_the_first_picture_is_taken_with_a_warning(
+    tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_animation(tmp_path / f"moving{suffix}", [10, 20])
+    assert read_image(path)[0, 0, 0] == 10
+    assert f"moving{suffix} is an animation" in caplog.text
+    caplog.clear()
+    read_image(write_animation(tmp_path / f"still{suffix}", [10]))
+    assert not caplog.text
 
 
 def test_grey_and_palette_and_deep_and_transparent_pictures(tmp_path: Path) -> None:
