@@ -22,6 +22,7 @@ from av.video.stream import VideoStream
 from livecomp.errors import InputError
 from livecomp.frame import U8Array
 from livecomp.media.convert import Orientation, RgbConverter
+from livecomp.media.cut import is_cut_off
 from livecomp.media.parts import JUMP_S, VideoParts
 from livecomp.paths import is_dir
 
@@ -94,6 +95,7 @@ class VideoReader:
         self._last_ns = 0
         self._shift_ns = 0
         self._joint_until = 0
+        self._is_end_seen = False
 
     @property
     def info(self) -> VideoInfo:
@@ -199,6 +201,9 @@ class VideoReader:
         if missing:
             total = self._decoded + missing
             raise InputError(f"{self._path} is truncated: it ends after {self._decoded} of about {total} frames")
+        if not self._is_end_seen and is_cut_off(self._path, container.format.name):
+            log.warning("%s is cut off, and ends after %d frames", self._path, self._decoded)
+        self._is_end_seen = True
 
     def _missing_frames(self, container_format: str, stream: VideoStream) -> int:
         """How many frames the file lacks at its end, as far as it says how long it should be."""

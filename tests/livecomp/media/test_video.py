@@ -237,6 +237,25 @@ def test_truncated_file_gives_its_good_frames_and_then_an_error(tmp_path: Path, 
     assert 0.3 * 30 < good < 30
 
 
+@pytest.mark.parametrize("suffix", [".ts", ".m2ts", ".flv", ".wmv"])
+def test_a_cut_stream_without_a_length_is_told_once(
+    tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    codec = {".flv": "flv1", ".wmv": "wmv2"}.get(suffix, "mpeg2video")
+    whole = beep_and_flash(tmp_path / f"whole{suffix}", codec=codec, sound_codec="mp3", sound_rate=44_100)
+    frames = len(read_all(whole))
+    assert not caplog.messages
+    cut = tmp_path / f"cut{suffix}"
+    cut.write_bytes(whole.read_bytes()[:-50])  # of the sound, which comes last
+    reader = VideoReader(cut).open()
+    for _ in range(2):
+        while reader.read() is not None:
+            pass
+        reader.rewind()
+    reader.close()
+    assert [message.split(" is cut off")[1] for message in caplog.messages] == [f", and ends after {frames} frames"]
+
+
 def test_a_clip_cut_by_one_frame_is_noticed(tmp_path: Path) -> None:
     whole = write_clip(
         tmp_path / "whole.mp4",
