@@ -283,17 +283,23 @@ def harmonize_folder(
         InputError: A folder is missing or holds no picture.
         OutputError: The output folder cannot be made.
     """
-    mask_by_stem = {path.stem: path for path in _pictures(masks)}
+    masks_by_stem: dict[str, list[Path]] = {}
+    for path in _pictures(masks):
+        masks_by_stem.setdefault(path.stem, []).append(path)
     pictures = _pictures(composites)
     make_folder(output)
     failed: list[tuple[Path, LiveCompError]] = []
     for done, picture in enumerate(pictures, 1):
         try:
-            if picture.stem not in mask_by_stem:
+            found = masks_by_stem.get(picture.stem, [])
+            if not found:
                 raise InputError(f"no mask named {picture.stem}.* in {masks}")
+            if len(found) > 1:
+                names = " and ".join(path.name for path in found)
+                raise InputError(f"{masks} has several masks for it, {names}; keep one of them")
             harmonize_file(
                 picture,
-                mask_by_stem[picture.stem],
+                found[0],
                 output / picture.name,
                 model=model,
                 color_strength=color_strength,

@@ -196,6 +196,21 @@ def test_three_folders(tmp_path: Path) -> None:
         api.harmonize_folder(tmp_path, *folders[1:])
 
 
+def test_of_two_masks_for_one_picture_none_is_taken(tmp_path: Path) -> None:
+    rgb, mask = composite_and_mask()
+    folders = [tmp_path / name for name in ("composites", "masks", "out")]
+    for folder in folders[:2]:
+        folder.mkdir()
+    for name in ("one.png", "two.png"):
+        write_image(folders[0] / name, rgb)
+    for name in ("one.png", "one.jpg", "two.png"):
+        write_image(folders[1] / name, mask[..., None].repeat(3, axis=2))
+    ((failed, error),) = api.harmonize_folder(*folders, model="mkl")
+    assert failed.name == "one.png"
+    assert "one.jpg and one.png" in str(error)
+    assert [path.name for path in folders[2].iterdir()] == ["two.png"]
+
+
 def test_unknown_and_impossible_options_name_the_key() -> None:
     with pytest.raises(ConfigError, match=r"composite\.light_wrap.*received 3"):
         Config.from_options({"composite": {"light_wrap": 3}})
