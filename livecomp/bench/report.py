@@ -12,21 +12,22 @@ import numpy as np
 
 from livecomp.bench import SCHEMA, Case, Measurement, Report
 from livecomp.errors import DependencyError, InputError, OutputError
+from livecomp.media.text import write_text
 from livecomp.stats import StageSummary
 
 __all__ = ["draw", "markdown", "read_report", "write_report"]
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Write JSON, and the table beside it as ``.md``.
+    """Write JSON, and the table beside it as ``.md``; neither replaces an earlier one before it is complete.
 
     Raises:
         OutputError: The file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(report), indent=1) + "\n")
-        path.with_suffix(".md").write_text(markdown(report), "utf-8")
+        write_text(path, json.dumps(asdict(report), indent=1) + "\n")
+        write_text(path.with_suffix(".md"), markdown(report))
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,7 +27,7 @@ from livecomp.cli.common import (
     stdout,
 )
 from livecomp.errors import ConfigError, LiveCompError, OutputError
-from livecomp.paths import exists, is_dir, is_file
+from livecomp.paths import is_dir
 from livecomp.stats import peak_mib
 
 __all__: list[str] = []
@@ -236,6 +235,8 @@ def _summarise(report: Any, output: Path, timings: Path | None) -> None:  # noqa
     if report.slates:
         say(f"{report.slates} of {report.frames} frames had no valid matte and became slates", "yellow")
     if timings is not None and timings != _TABLE:
+        from livecomp.media.text import write_text
+
         payload = {
             "frames": report.frames,
             "seconds": report.seconds,
@@ -243,7 +244,7 @@ def _summarise(report: Any, output: Path, timings: Path | None) -> None:  # noqa
             "stages": [asdict(row) for row in report.stages],
         }
         try:
-            _write_text(timings, json.dumps(payload, indent=2) + "\n")
+            write_text(timings, json.dumps(payload, indent=2) + "\n")
         except OSError as error:
             raise OutputError(f"cannot write {timings}: {error.strerror}") from error
     elif timings is not None:
@@ -256,23 +257,6 @@ def _summarise(report: Any, output: Path, timings: Path | None) -> None:  # noqa
         stdout.print(table)
         stdout.print(f"most memory {peak_mib():.0f} MiB", highlight=False)
     report_failed(report.failed)
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Write a file that appears complete or not at all; what is no file, such as a pipe, is written to as it is."""
-    from livecomp.media.image import partial_path
-
-    target = path.resolve()
-    if exists(target) and not is_file(target):
-        target.write_text(text)
-        return
-    partial = partial_path(target)
-    try:
-        partial.write_text(text)
-        partial.replace(target)
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def report_failed(failed: list[tuple[Path, LiveCompError]]) -> None:

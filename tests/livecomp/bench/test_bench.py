@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,7 @@ from livecomp.bench.facts import facts, machine_slug
 from livecomp.bench.pipeline import load_frames, measure, measure_apart
 from livecomp.bench.report import draw, markdown, read_report, write_report
 from livecomp.config import Config
-from livecomp.errors import InputError, MatteError
+from livecomp.errors import InputError, MatteError, OutputError
 from livecomp.stats import StageSummary
 
 SIZE_WH = (160, 90)
@@ -80,6 +82,24 @@ def test_files_round_trip(tmp_path: Path) -> None:
     write_report(path, report())
     assert read_report(path) == report()
     assert "160x90 chroma + mkl, every 2" in path.with_suffix(".md").read_text()
+
+
+def test_a_report_that_cannot_be_finished_leaves_the_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "bench.json"
+    write_report(path, report())
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    write_text = Path.write_text
+
+    def full(self: Path, data: str, *rest: Any) -> int:
+        write_text(self, data[:10], *rest)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OutputError, match="No space left"):
+        write_report(path, Report({}, []))
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_files_are_utf8_whatever_the_system_says(tmp_path: Path) -> None:
