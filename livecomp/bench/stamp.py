@@ -11,12 +11,18 @@ import numpy as np
 from livecomp.errors import InputError
 from livecomp.frame import U8Array
 
-__all__ = ["BITS", "draw_stamp", "read_stamp"]
+__all__ = ["BITS", "draw_stamp", "read_stamp", "stamp_size"]
 
 BITS = 48
 _COLUMNS, _ROWS = 14, 4
 _SHARE = 40
 """A cell is the picture's height divided by this, but at least 4 pixels."""
+
+
+def stamp_size(height: int) -> tuple[int, int]:
+    """Width and height of a stamp in a picture of this height, pixels."""
+    cell = max(4, height // _SHARE)
+    return _COLUMNS * cell, _ROWS * cell
 
 
 def draw_stamp(rgb: U8Array, number: int) -> None:
@@ -58,7 +64,7 @@ def _checksum(number: int) -> int:
 
 
 def _cell(shape: tuple[int, ...]) -> int:
-    cell = max(4, shape[0] // _SHARE)
-    if shape[0] < _ROWS * cell or shape[1] < _COLUMNS * cell:
-        raise InputError(f"a picture of {shape[1]}x{shape[0]} is too small for a stamp of {_COLUMNS * cell} pixels")
-    return cell
+    width, height = stamp_size(shape[0])
+    if shape[0] < height or shape[1] < width:
+        raise InputError(f"a picture of {shape[1]}x{shape[0]} is too small for a stamp of {width} pixels")
+    return height // _ROWS

@@ -121,6 +121,7 @@ def bench(
     config = Config.from_options({"live": {"device": device or "stand-in"}})
     every = every or config.live.harmonize_every
     cases = _cases(preset, _Wanted(size, segmenter, harmonizer, backend, compute, every, live, peers))
+    _require_room(cases)
     machine = facts() | {"input": source, "background": background}
     with show_progress("bench") as progress:
         rows = _measure(cases, config, source, background, seconds, progress)
@@ -201,6 +202,23 @@ def _size(text: str) -> tuple[int, int]:
     if not all(16 <= side <= 8192 and side % 2 == 0 for side in size_wh):
         raise ConfigError(f"--size {text}: expected even sides of 16 to 8192 pixels")
     return size_wh
+
+
+def _require_room(cases: Sequence[Case]) -> None:
+    """Refuse a call whose pictures cannot carry their time of capture, before anything is measured.
+
+    Raises:
+        ConfigError: A size is too small.
+    """
+    from livecomp.bench.stamp import stamp_size
+
+    for width, height in [case.size_wh for case in cases if case.what == "live"]:
+        needed = stamp_size(height)
+        if width < needed[0] or height < needed[1]:
+            raise ConfigError(
+                f"--size {width}x{height}: too small for a call, whose pictures carry their time of capture; expected "
+                f"at least {needed[0]}x{needed[1]}"
+            )
 
 
 def _measure(

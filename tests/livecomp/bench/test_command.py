@@ -88,6 +88,12 @@ def test_nothing_to_compare_is_no_success(tmp_path: Path) -> None:
     assert "no case in common" in str(result.exception)
 
 
+def test_a_call_too_small_for_its_time_of_capture_is_refused() -> None:
+    result = runner.invoke(app, ["bench", "-s", "16x16", "--live", "--seconds", "60"])
+    assert isinstance(result.exception, ConfigError)
+    assert "expected at least 56x16" in str(result.exception)
+
+
 def test_an_old_run_that_cannot_be_read_is_told_before_measuring(tmp_path: Path) -> None:
     start = time.monotonic()
     result = runner.invoke(app, ["bench", "--seconds", "60", "--compare", str(tmp_path / "none.json")])
