@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from livecomp.bench import Report
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["Comparison", "compare", "different_scenes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,13 @@ class Comparison:
 
 
 _LEAST_MS = 0.2
+_SCENE = ("input", "background")
+
+
+def different_scenes(before: Report, now: Report) -> list[str]:
+    """What the two runs were measured on and do not share, a phrase for each: times may differ for that alone."""
+    told = [(name, before.machine.get(name), now.machine.get(name)) for name in _SCENE]
+    return [f"{name} {old} before, {new} now" for name, old, new in told if None not in (old, new) and old != new]
 
 
 def compare(before: Report, now: Report, tolerance: float = 0.15) -> list[Comparison]:

@@ -271,11 +271,13 @@ def _write(report: Report, folder: Path, what: str, plots: bool | None) -> None:
 
 def _judge(before: Report, now: Report, tolerance: float) -> None:
     """Print the comparison, and leave with `SLOWER` if a case is slower than `tolerance` allows."""
-    from livecomp.bench.compare import compare
+    from livecomp.bench.compare import compare, different_scenes
 
     found = compare(before, now, tolerance)
     if not found:
         raise InputError("the two runs have no case in common: measure the same sizes, models and backends as before")
+    if scenes := different_scenes(before, now):
+        say(f"the two runs are not alike: {'; '.join(scenes)}; times may differ for that alone", "yellow")
     for row in found:
         stages = "".join(f"; {stage} x{ratio:.2f}" for stage, ratio in row.slower_stages.items())
         verdict = "SLOWER" if row.is_slower else "ok"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from livecomp.bench import Case, Measurement, Report
-from livecomp.bench.compare import compare
+from livecomp.bench.compare import compare, different_scenes
 from livecomp.bench.facts import facts, machine_slug
 from livecomp.bench.pipeline import load_frames, measure, measure_apart
 from livecomp.bench.report import draw, markdown, read_report, write_report
@@ -178,3 +178,14 @@ def test_facts_name_machine_versions_and_load() -> None:
     assert {"livecomp", "processor", "python", "numpy", "when"} <= set(found)
     assert json.loads(json.dumps(found)) == found
     assert machine_slug().replace("-", "").isalnum()
+
+
+def test_runs_of_other_scenes_are_told_apart() -> None:
+    runs = [
+        Report({"input": "demo", "background": "demo"}, []),
+        Report({"input": "talk.mp4", "background": "demo"}, []),
+        Report({"cpu": "some"}, []),
+    ]
+    assert different_scenes(runs[0], runs[1]) == ["input demo before, talk.mp4 now"]
+    assert different_scenes(runs[0], runs[0]) == []
+    assert different_scenes(runs[2], runs[0]) == []

@@ -88,6 +88,15 @@ def test_nothing_to_compare_is_no_success(tmp_path: Path) -> None:
     assert "no case in common" in str(result.exception)
 
 
+@pytest.mark.usefixtures("in_this_process")
+def test_a_comparison_with_another_scene_says_so(tmp_path: Path) -> None:
+    assert runner.invoke(app, [*SMALL, "-o", str(tmp_path), "--no-plots"]).exit_code == 0
+    old = str(next(tmp_path.glob("*.json")))
+    result = runner.invoke(app, [*SMALL, "-b", "red", "--compare", old, "--tolerance", "9"])
+    assert result.exit_code == 0, result.output
+    assert "background demo before, red now" in result.output
+
+
 def test_a_call_too_small_for_its_time_of_capture_is_refused() -> None:
     result = runner.invoke(app, ["bench", "-s", "16x16", "--live", "--seconds", "60"])
     assert isinstance(result.exception, ConfigError)
