@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import livecomp
-from livecomp.errors import LiveCompError
+from livecomp.errors import InputError, LiveCompError
 from livecomp.media.image import read_image, read_mask
 from training.metrics import METRICS, binarize, score_images
 
@@ -37,8 +37,15 @@ def find_triples(folder: Path) -> list[tuple[str, Path, Path, Path]]:
 
 
 def score(model: str, composite: Path, mask: Path, truth: Path) -> dict[str, float]:
-    """The scores of one model on one triple."""
+    """The scores of one model on one triple.
+
+    Raises:
+        LiveCompError: A picture cannot be read, or the three are not of one size.
+    """
     rgb, alpha, target = read_image(composite), read_mask(mask), read_image(truth)
+    if target.shape != rgb.shape:
+        sizes = [f"{width}x{height}" for height, width in (target.shape[:2], rgb.shape[:2])]
+        raise InputError(f"{truth} has {sizes[0]} pixels, expected {sizes[1]} as {composite.name} has")
     shown = livecomp.harmonize(rgb, alpha, model=model)
     binary = binarize(alpha / np.float32(255))
     scores = score_images(shown[None].astype(np.float32), target[None].astype(np.float32), binary[None])

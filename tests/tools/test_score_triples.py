@@ -32,6 +32,14 @@ def test_table_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str], monk
     assert scores["reinhard"]["one"]["fmse"] < 0.2 * scores["identity"]["one"]["fmse"]
 
 
+def test_a_truth_of_another_size_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_triple(tmp_path, "one")
+    write_image(tmp_path / "one-gt.png", np.zeros((30, 40, 3), np.uint8))
+    monkeypatch.setattr(sys, "argv", ["score", str(tmp_path), "--models", "identity"])
+    with pytest.raises(SystemExit, match=r"one-gt\.png has 40x30 pixels, expected 64x48"):
+        score_triples.main()
+
+
 def test_a_folder_without_triples_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["score", str(tmp_path)])
     with pytest.raises(SystemExit, match="no NAME-composite"):
