@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
-from engine.errors import ModelFileError
+from engine.errors import EngineError
 from engine.export import export_onnx
 from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_weights, save_checkpoint
 from training.correction import CURVE_NODES, GAIN_SIZE, CorrectionBatch
@@ -169,34 +169,45 @@ def export_live(network: LiveNet, path: Path, size: int = 64, meta: dict[str, st
         The largest difference of any output.
 
     Raises:
-        ExportError: It is larger than `TOLERANCE`; the file is removed.
+        ExportError: It is larger than `TOLERANCE`, or weights are not finite; an older file is left as it was.
     """
     wrapped = LiveExport(rounded(network)).eval()
+    broken = [name for name, values in wrapped.network.state_dict().items() if not values.isfinite().all()]
+    if broken:
+        raise ExportError(f"{path.name}: weights are not finite, or not in half precision: {', '.join(broken[:3])}")
     partial = path.with_name(f"{path.stem}.partial.onnx")
     try:
-        export_onnx(
-            wrapped,
-            partial,
-            inputs={"composite": torch.rand(1, 3, size, size), "mask": torch.zeros(1, 1, size, size)},
-            outputs=list(OUTPUTS),
-            model="live",
-            version=(meta or {}).get("samples", "unknown"),
-            meaning=MEANING,
-            tolerance=FLAT_TOLERANCE,
-        )
-    except ModelFileError as error:
+        worst = _write(wrapped, partial, size, meta or {})
+        if not worst <= TOLERANCE:
+            raise ExportError(
+                f"{path.name}: outputs differ by {worst:.2e} from the network's, more than {TOLERANCE:.0e}"
+            )
+        partial.replace(path)
+    except EngineError as error:
         raise ExportError(str(error)) from error
-    model = halved(onnx.load(partial))
-    for key, value in (meta or {}).items():
+    finally:
+        partial.unlink(missing_ok=True)
+    return worst
+
+
+def _write(wrapped: LiveExport, path: Path, size: int, meta: dict[str, str]) -> float:
+    """Write the file; the largest difference of any of its outputs from the network's."""
+    export_onnx(
+        wrapped,
+        path,
+        inputs={"composite": torch.rand(1, 3, size, size), "mask": torch.zeros(1, 1, size, size)},
+        outputs=list(OUTPUTS),
+        model="live",
+        version=meta.get("samples", "unknown"),
+        meaning=MEANING,
+        tolerance=FLAT_TOLERANCE,
+    )
+    model = halved(onnx.load(path))
+    for key, value in meta.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, value
-    onnx.save(model, partial)
-    worst = _check(wrapped, partial, size)
-    if worst > TOLERANCE:
-        partial.unlink()
-        raise ExportError(f"{path.name}: outputs differ by {worst:.2e} from the network's, more than {TOLERANCE:.0e}")
-    partial.replace(path)
-    return worst
+    onnx.save(model, path)
+    return _check(wrapped, path, size)
 
 
 def blend(network: nn.Module, other: nn.Module, share: float) -> None:

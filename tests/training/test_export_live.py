@@ -119,6 +119,33 @@ def test_a_file_that_computes_something_else_is_not_left_behind(
         export_live.export_live(network, tmp_path / "live.onnx")
 
 
+@pytest.mark.parametrize("value", [float("nan"), 1e5])
+def test_weights_that_are_not_finite_in_the_file_are_named(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], value: float
+) -> None:
+    network, _ = load_live(checkpoint)
+    with torch.no_grad():
+        network.to_curves.weight[0, 0] = value
+    broken = tmp_path / "broken.safetensors"
+    save_checkpoint(broken, Checkpoint({"ema": network.state_dict()}, {"model": "live"}))
+    assert main([str(broken), str(tmp_path / "live.onnx")]) == 3
+    assert "to_curves.weight" in capsys.readouterr().err
+    assert not [path.name for path in tmp_path.iterdir() if "onnx" in path.name]
+
+
+def test_a_file_whose_outputs_are_not_finite_is_not_left_behind(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def not_finite(*_: object) -> float:
+        raise ExportError("expected finite values")
+
+    monkeypatch.setattr(export_live, "_check", not_finite)
+    (tmp_path / "live.onnx").write_bytes(b"kept")
+    assert main([str(checkpoint), str(tmp_path / "live.onnx")]) == 3
+    assert "expected finite values" in capsys.readouterr().err
+    assert [path.read_bytes() for path in tmp_path.iterdir() if "onnx" in path.name] == [b"kept"]
+
+
 def test_another_models_checkpoint_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "phnet.safetensors"
     save_checkpoint(path, Checkpoint({"ema": {"w": torch.zeros(1)}}, {"model": "phnet_10m"}))
