@@ -8,7 +8,6 @@ binarised at 0.5, averages over pictures.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 import livecomp
 from livecomp.errors import InputError, LiveCompError
 from livecomp.media.image import read_image, read_mask
+from training.json_file import write_json
 from training.metrics import METRICS, binarize, score_images
 
 TRUTHS = ("gt", "real")
@@ -72,7 +72,7 @@ def main() -> None:
         means = [np.mean([single[metric] for single in scores.values()]) for metric in METRICS]
         print(f"| {model} | " + " | ".join(f"{mean:.2f}" for mean in means) + " |")
     if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+        write_json(arguments.json, results)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ repeated: the command can be given again with more names.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import math
 import os
@@ -27,6 +26,7 @@ from torch import nn
 
 from training.checkpoint import load_checkpoint
 from training.config import TrainConfig, TrainConfigError, load_config
+from training.json_file import write_json
 from training.models.count import count_macs
 from training.models.phnet import parameter_count
 from training.objectives import build_objective
@@ -175,7 +175,7 @@ def main(argv: list[str] | None = None) -> int:
             sys.stderr.write(f"{name}: the run ended with {error.returncode}\n")
             return 3
         rows.append(_row(variant(base, name, options.samples), name, _folder(options.out, name)))
-        (options.out / "compare.json").write_text(json.dumps(rows, indent=1))
+        write_json(options.out / "compare.json", rows)
         (options.out / "compare.md").write_text(markdown(rows))
     sys.stdout.write(markdown(rows))
     return 0

@@ -8,7 +8,6 @@ neutral person in a cast scene it also compares the predicted mean shift of chro
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +25,7 @@ from training.benchmarks import BENCHMARKS, MASKS, BenchmarkPair, Photo, load_ph
 from training.data.cache import list_portraits
 from training.data.iharmony4 import Harmony4
 from training.data.illuminants import Lights, load_lights
+from training.json_file import write_json
 from training.predictors import Predictor, check_names, load_predictors
 from training.scoreboard import Collected, Table, markdown, tabulate
 from training.sheets import benchmark_sheets
@@ -178,7 +178,7 @@ def main(argv: list[str] | None = None) -> int:
         return 3
     options.out.mkdir(parents=True, exist_ok=True)
     described: dict[str, Any] = {"size": options.size, "seed": options.seed, "tables": [asdict(t) for t in tables]}
-    (options.out / "scores.json").write_text(json.dumps(described, indent=1))
+    write_json(options.out / "scores.json", described)
     text = markdown(tables, options.size, options.seed)
     (options.out / "scores.md").write_text(text + "\n")
     sys.stdout.write(text + "\n")

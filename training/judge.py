@@ -33,6 +33,7 @@ from tqdm import trange
 from training.data.cache import CacheSpec, build_cache, default_cache_dir, list_portraits
 from training.data.illuminants import load_lights
 from training.data.scenes import list_scenes, real_composites
+from training.json_file import write_json
 from training.judge_data import JudgeConfig, JudgeData, swapped
 from training.metrics import blend
 from training.models.discriminator import Judge
@@ -184,7 +185,7 @@ def _score_command(options: argparse.Namespace) -> None:
         lines.append("")
     sys.stdout.write("\n".join(lines))
     if options.out:
-        options.out.write_text(json.dumps(report, indent=1))
+        write_json(options.out, report)
 
 
 def main(argv: list[str] | None = None) -> int:
