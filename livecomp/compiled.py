@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import logging
 import os
 import re
 import shutil
 import stat
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +19,11 @@ from typing import Any, Literal
 import numba
 from platformdirs import user_cache_path
 
+from livecomp.errors import reason
+
 __all__ = ["cache_folder", "compiled"]
+
+log = logging.getLogger(__name__)
 
 _config: Any = numba.config  # its attributes are set at run time
 
@@ -52,7 +58,8 @@ def compiled(
     """A decorator: compile at the first call, or load what an earlier run compiled; without a folder, compile anew.
 
     What is loaded was compiled of the same sources: numba looks at the function's own file alone, though the code of
-    what it calls, from modules beside it, is in there as well.
+    what it calls, from modules beside it, is in there as well. What is damaged is compiled and kept anew, and what
+    cannot be kept, as on a full disk, is compiled at each start.
 
     Args:
         fastmath: Allow the compiler to reorder sums, and to assume that no value is NaN or infinite.
@@ -74,11 +81,42 @@ def compiled(
                 "nogil": nogil,
                 "error_model": error_model,
             }
-            return numba.njit(**options)(function)
+            dispatcher: Any = numba.njit(**options)(function)
+            if folder:
+                _forgive(dispatcher._cache, folder)
+            return dispatcher
         finally:
             _config.CACHE_DIR = before
 
     return decorate
+
+
+def _forgive(kept: Any, folder: Path) -> None:  # noqa: ANN401  numba has no types
+    """Have numba go on without a file of machine code that it cannot read or write; of itself it would raise."""
+    load, save = kept.load_overload, kept.save_overload
+
+    def load_or_none(*key: object) -> object:
+        try:
+            return load(*key)
+        except Exception as error:  # the boundary to what reads a file, whatever is in there
+            _tell(folder, "loops that are kept there cannot be read and are compiled again", reason(error))
+            with suppress(OSError):
+                kept.flush()  # an index that cannot be read would not be written either
+            return None
+
+    def save_or_not(*entry: object) -> None:
+        try:
+            save(*entry)
+        except Exception as error:  # likewise
+            _tell(folder, "loops cannot be kept there and are compiled at each start", reason(error))
+
+    kept.load_overload, kept.save_overload = load_or_none, save_or_not
+
+
+@cache
+def _tell(folder: Path, what: str, why: str) -> None:
+    """Warn of a folder, once for many loops."""
+    log.warning("%s: %s: %s", folder, what, why)
 
 
 @cache

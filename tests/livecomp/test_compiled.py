@@ -25,6 +25,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")
     monkeypatch.setattr(module, "user_cache_path", lambda name: tmp_path / name)
     module._note_use.cache_clear()
+    module._tell.cache_clear()
     return tmp_path / "livecomp" / "numba"
 
 
@@ -60,6 +61,32 @@ def test_a_folder_of_somebody_else_is_not_used(cache: Path, monkeypatch: pytest.
     assert cache_folder() == cache
     monkeypatch.setattr(os, "getuid", lambda: cache.stat().st_uid + 1)
     assert cache_folder() is None
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+@pytest.mark.parametrize("left", [0, 20])
+def test_what_is_damaged_is_compiled_and_kept_anew(
+    cache: Path, caplog: pytest.LogCaptureFixture, suffix: str, left: int
+) -> None:
+    compiled()(plus_one)(np.ones(3))
+    (kept,) = cache.rglob(f"*.{suffix}")
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:left])
+    assert compiled()(plus_one)(np.ones(3)) == 4
+    assert "cannot be read and are compiled again" in caplog.text
+    again = compiled()(plus_one)
+    assert again(np.ones(3)) == 4
+    assert sum(again.stats.cache_hits.values()) == 1
+
+
+def test_what_cannot_be_kept_is_compiled_all_the_same_and_told_once(
+    cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = compiled()(plus_one), compiled(fastmath=True)(plus_one)
+    shutil.rmtree(cache)
+    cache.write_text("a file where the folder was")
+    assert first(np.ones(3)) == second(np.ones(3)) == 4
+    assert caplog.text.count("cannot be kept there and are compiled at each start") == 1
 
 
 def test_the_users_own_setting_goes_first(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
