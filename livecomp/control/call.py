@@ -120,9 +120,9 @@ def run_call(
         watcher = FileWatcher(file, steering.reload)
         with _signals(stop, lambda: steering.reload(file)):
             parts.callback(session.stop)
-            session.start()
-            watcher.start()
+            watcher.start()  # first, since loading may take a minute, in which the file may be edited
             parts.callback(watcher.stop)
+            session.start()
             address = ""
             if page is not None:
                 serving = PreviewServer(page, steering.answer, port=options.port)

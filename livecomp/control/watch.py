@@ -32,7 +32,8 @@ class FileWatcher:
     def start(self) -> None:
         """Begin to look; what the file holds now is the beginning."""
         self._stopping.clear()
-        self._thread = threading.Thread(target=self._run, name="livecomp-watch", daemon=True)
+        now = self._look(), self._content()
+        self._thread = threading.Thread(target=self._run, args=now, name="livecomp-watch", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -42,8 +43,8 @@ class FileWatcher:
             self._thread.join()
         self._thread = None
 
-    def _run(self) -> None:
-        seen, known, moving = self._look(), self._content(), False
+    def _run(self, seen: tuple[int, int, int] | None, known: str) -> None:
+        moving = False
         while not self._stopping.wait(_LOOK_S):
             now = self._look()
             if now != seen:

@@ -122,19 +122,20 @@ class LiveSession:
         return self._config
 
     def start(self) -> None:
-        """Show a slate, load everything, and begin.
+        """Show a slate, load everything, and begin; what is to change meanwhile waits until everything is loaded.
 
         Raises:
             LiveCompError: A sink, a network or the background cannot be had; everything is closed again.
         """
-        self._slates = _make_slates(self._config)
-        self._presenter.start()
-        try:
-            self._pipeline.open((self._config.live.width, self._config.live.height))
-        except LiveCompError:
-            self._presenter.stop()
-            raise
-        self._worker.start()
+        with self._lock:
+            self._slates = _make_slates(self._config)
+            self._presenter.start()
+            try:
+                self._pipeline.open((self._config.live.width, self._config.live.height))
+            except LiveCompError:
+                self._presenter.stop()
+                raise
+            self._worker.start()
         self._wake_or_sleep()
         self._capturer.start()
         self._trim_s = time.monotonic() + _SETTLED_S

@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 import threading
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from livecomp.control.call import CallOptions, run_call
 from livecomp.control.client import ask
 from livecomp.control.steering import Steering
 from livecomp.errors import ConfigError, InputError
+from livecomp.live.session import LiveSession
 from tests.livecomp.live.fakes import eventually
 
 GIVEN = {
@@ -114,6 +116,28 @@ def test_the_file_counts_and_the_command_line_more(place: Path, tmp_path: Path) 
     assert found[0]["background.source"] == "#203040"
     assert found[0]["composite.light_wrap"] == 0.5
     assert found[1]["follows"]
+
+
+def test_an_edit_of_the_file_while_the_call_loads_is_followed(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("composite.light_wrap = 0.5\n")
+    follows: list[bool] = []
+
+    class Slow(LiveSession):
+        def start(self) -> None:
+            file.write_text("composite.light_wrap = 0.6\n")
+            time.sleep(0.3)
+            super().start()
+
+    def started(steering: Steering, address: str) -> None:
+        follows.append(eventually(lambda: steering.answer({"do": "config"})["config"]["composite.light_wrap"] == 0.6))
+        steering.answer({"do": "stop"})
+
+    monkeypatch.setattr(call_module, "LiveSession", Slow)
+    run_call(CallOptions(GIVEN, virtual_camera=False, preview=True, socket=place), started=started)
+    assert follows == [True]
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,32 @@ def test_while_it_loads_it_says_so_whoever_watches() -> None:
     assert [(status.state, status.detail) for status in told] == [("starting", "networks and scene are being loaded")]
 
 
+def test_a_change_while_it_loads_waits_and_holds_and_opens_everything_once() -> None:
+    call, order = Call(live_config()), []
+    loading, loaded = threading.Event(), threading.Event()
+
+    def load() -> None:
+        loading.set()
+        loaded.wait(5)
+        order.append("open")
+
+    call.segmenter.open = load  # type: ignore[method-assign]
+    call.segmenter.close = lambda: order.append("close")  # type: ignore[method-assign]
+    starting = threading.Thread(target=call.session.start)
+    starting.start()
+    assert loading.wait(5)
+    wanted = _with(call.session.config, "segment", model="chroma")
+    changing = threading.Thread(target=call.session.apply, args=(wanted,))
+    changing.start()
+    changing.join(0.5)
+    loaded.set()
+    for thread in (starting, changing):
+        thread.join()
+    call.session.stop()
+    assert call.session.config == wanted
+    assert order == ["open", "close"]
+
+
 def test_stopping_twice_and_before_the_start_does_nothing() -> None:
     call = Call(live_config())
     call.session.stop()
