@@ -33,6 +33,7 @@ from engine.model_file import ModelFile
 from engine.model_runner import ModelRunner
 from engine.spec import ModelSpec
 from engine.timing import measure_together
+from training.arguments import positive
 
 MADE = "harmonizer-size"
 RESULTS = Path(__file__).parent / "results"
@@ -230,24 +231,26 @@ def table(result: dict[str, Any]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Command line; returns 0, or 3 when the model cannot be used."""
+    """Command line; returns 0, or 3 when the model or the output cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m tools.compare_backends", description=__doc__.splitlines()[0])
     parser.add_argument("model", help=f"an ONNX file, or {MADE}")
-    parser.add_argument("--threads", type=int, default=1, help="upper bound on CPU threads (default 1)")
-    parser.add_argument("--rounds", type=int, default=200, help="runs of each backend (default 200)")
-    parser.add_argument("--backend", action="append", default=[], help="only this one; may be repeated")
+    parser.add_argument("--threads", type=positive, default=1, help="upper bound on CPU threads (default 1)")
+    parser.add_argument("--rounds", type=positive, default=200, help="runs of each backend (default 200)")
+    parser.add_argument(
+        "--backend", action="append", default=[], choices=list(BACKENDS), help="only this one; may be repeated"
+    )
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder for the result files")
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         try:
+            options.output.mkdir(parents=True, exist_ok=True)  # told now, not after the work
             path = make_harmonizer_size(Path(folder)) if options.model == MADE else Path(options.model)
             result = compare(path, threads=options.threads, rounds=options.rounds, only=options.backend)
-        except EngineError as error:
+        except (EngineError, OSError) as error:
             sys.stderr.write(f"{error}\n")
             return 3
     machine = re.sub(r"[^a-z0-9]+", "-", result["machine"]["cpu"].lower()).strip("-")
     stem = f"backends--{Path(result['model']).stem}--{machine}"
-    options.output.mkdir(parents=True, exist_ok=True)
     (options.output / f"{stem}.json").write_text(json.dumps(result, indent=1) + "\n")
     text = table(result)
     (options.output / f"{stem}.md").write_text(text)

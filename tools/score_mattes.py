@@ -4,7 +4,7 @@ Each portrait is put over a scene with its own matte, at 1080 lines; the network
 compared with the one that made it: after plain bilinear upsampling, after refinement, and after removal of haze and
 refinement::
 
-    python tools/score_mattes.py --portraits ../shared/data/portraits/val --scenes ../shared/data/backgrounds/scenes
+    python -m tools.score_mattes --portraits ../shared/data/portraits/val --scenes ../shared/data/backgrounds/scenes
 
 Conventions: SAD is the sum of absolute differences of alpha in 0..1, in thousands; gradient is the sum of squared
 differences of the Gaussian gradient magnitude (sigma 1.4), a pixel; band is the mean absolute difference within
@@ -22,8 +22,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from livecomp.errors import LiveCompError
 from livecomp.frame import Frame, U8Array, freeze
 from livecomp.segment.registry import MATTE_MODELS, make_segmenter
+from training.arguments import positive
 
 F32Array = NDArray[np.float32]
 
@@ -46,7 +48,10 @@ def composites(
     backgrounds = sorted(scenes.glob("*.jpg"))
     if not backgrounds:
         raise SystemExit(f"no .jpg in {scenes}")
-    for index, path in enumerate(sorted(portraits.glob("*.jpg"))[::every]):
+    paths = sorted(portraits.glob("*.jpg"))
+    if not paths:
+        raise SystemExit(f"no .jpg in {portraits}")
+    for index, path in enumerate(paths[::every]):
         person, matte = cv2.imread(str(path)), cv2.imread(str(path.with_suffix(".png")), cv2.IMREAD_GRAYSCALE)
         scene = cv2.imread(str(backgrounds[index % len(backgrounds)]))
         if person is None or matte is None or scene is None:
@@ -84,15 +89,15 @@ def score(alpha: U8Array, true: F32Array) -> tuple[float, float, float, float]:
     return float(error.sum()) / 1e3, slope, float(error[band].mean()) * 1e3, float(both / max(1, either))
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Print one row a model and way of upsampling."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--portraits", type=Path, required=True, help="folder with NAME.jpg and NAME.png, its matte")
     parser.add_argument("--scenes", type=Path, required=True, help="folder with background pictures, .jpg")
     parser.add_argument("--models", nargs="+", default=["general", "landscape", "both"], choices=list(MATTE_MODELS))
-    parser.add_argument("--every", type=int, default=4, help="use every n-th portrait")
+    parser.add_argument("--every", type=positive, default=4, help="use every n-th portrait")
     parser.add_argument("--jpeg", type=int, metavar="QUALITY", help="compress the composites, as a camera does (1-100)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.jpeg is not None and not 1 <= options.jpeg <= 100:
         parser.error(f"--jpeg: expected 1 to 100, received {options.jpeg}")
     cv2.setNumThreads(1)
@@ -109,7 +114,10 @@ def main() -> None:
             if clear and not MATTE_MODELS[name].clear:
                 continue
             segmenter = make_segmenter(name, matte_filter=None, refine=refine, clear=clear)
-            segmenter.open()
+            try:
+                segmenter.open()
+            except LiveCompError as error:
+                raise SystemExit(f"{name}: {error}") from None
             rows, spent = [], 0.0
             for rgb, true in pairs:
                 segmenter.reset()

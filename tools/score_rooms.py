@@ -15,10 +15,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from livecomp.errors import MatteError
+from livecomp.errors import LiveCompError, MatteError
 from livecomp.frame import Frame, U8Array, freeze
 from livecomp.media.image import read_image
 from livecomp.segment.registry import MATTE_MODELS, make_segmenter
+from training.arguments import positive
 
 _LINES = 720
 
@@ -50,17 +51,23 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+", help="folders with pictures of empty rooms, .jpg and .png")
     parser.add_argument("--models", nargs="+", default=["landscape", "both"], choices=list(MATTE_MODELS))
-    parser.add_argument("--every", type=int, default=1, help="use every n-th picture")
+    parser.add_argument("--every", type=positive, default=1, help="use every n-th picture")
     options = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     paths = sorted(path for folder in options.folders for kind in ("*.jpg", "*.png") for path in folder.glob(kind))
     if not paths:
         parser.error("no .jpg and no .png in the folders")
-    rooms = [_at_720_lines(read_image(path)) for path in paths[:: options.every]]
+    try:
+        _score([_at_720_lines(read_image(path)) for path in paths[:: options.every]], options.models)
+    except LiveCompError as error:
+        raise SystemExit(str(error)) from None
+
+
+def _score(rooms: list[U8Array], models: list[str]) -> None:
     print(f"{len(rooms)} pictures at {_LINES} lines\n")
     print("| model | shows over 0.1 % | over 5 % | most | refused |")
     print("|---|---|---|---|---|")
-    for name in options.models:
+    for name in models:
         found = shares(name, rooms)
         shown = np.array([share for share in found if share is not None])
         print(

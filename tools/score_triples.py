@@ -59,6 +59,8 @@ def main() -> None:
     parser.add_argument("--models", default="identity,reinhard,mkl,live", help="harmonizers, separated by commas")
     parser.add_argument("--json", type=Path, help="also write every single score there")
     arguments = parser.parse_args()
+    if arguments.json and not arguments.json.parent.is_dir():
+        raise SystemExit(f"cannot write {arguments.json}: there is no folder {arguments.json.parent}")
     triples = find_triples(arguments.folder)
     results: dict[str, dict[str, dict[str, float]]] = {}
     for model in arguments.models.split(","):

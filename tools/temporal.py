@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from livecomp.api import make_folder
 from livecomp.bench.facts import load_average
 from livecomp.composite.fused import FusedCompositor
 from livecomp.config import Config
@@ -31,6 +32,7 @@ from tools.temporal_play import PLAYED, Take
 from tools.temporal_record import record_clip, record_takes
 from tools.temporal_report import Series, plot, table
 from tools.temporal_stages import STAGES, Judged, judge
+from training.arguments import positive
 
 SYNTHETIC = "synthetic"
 RESULTS = Path(__file__).parent / "results" / metadata.version("livecomp")
@@ -38,19 +40,20 @@ BEFORE_STEP_S, AFTER_STEP_S = 1.0, 1.5
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; returns 0, or 3 when a clip, a background or a model cannot be used."""
+    """Command line; returns 0, or 3 when a clip, a background, a model or the output cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m tools.temporal", description=__doc__.splitlines()[0])
     parser.add_argument("clip", help=f"a video, demo, or {SYNTHETIC}")
     parser.add_argument("--background", "-b", action="append", help="a picture, a video, a colour; may be repeated")
-    parser.add_argument("--frames", type=int, default=600, help="read at most so many (default 600)")
-    parser.add_argument("--lines", type=int, default=360, help="rows of the pictures compared (default 360)")
+    parser.add_argument("--frames", type=positive, default=600, help="read at most so many (default 600)")
+    parser.add_argument("--lines", type=positive, default=360, help="rows of the pictures compared (default 360)")
     parser.add_argument("--portraits", type=Path, help=f"for {SYNTHETIC}: folder of NAME.jpg with mattes NAME.png")
-    parser.add_argument("--count", type=int, default=5, help=f"for {SYNTHETIC}: so many of them (default 5)")
+    parser.add_argument("--count", type=positive, default=5, help=f"for {SYNTHETIC}: so many of them (default 5)")
     parser.add_argument("--script", action="append", choices=list(SCRIPTS), help=f"for {SYNTHETIC}: only this one")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder for the result files")
     parser.add_argument("--plots", type=Path, help="folder for plots; the result's by default, '-' for none")
     options = parser.parse_args(argv)
     try:
+        make_folder(options.output)  # told now, not after the work
         if options.clip == SYNTHETIC:
             result, series = _synthetic(options.portraits, options.count, options.script or list(SCRIPTS))
         else:
@@ -60,7 +63,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 3
     stem = f"temporal--{Path(options.clip).stem}"
-    options.output.mkdir(parents=True, exist_ok=True)
     (options.output / f"{stem}.json").write_text(json.dumps(result, indent=1) + "\n")
     text = table(result)
     (options.output / f"{stem}.md").write_text(text)

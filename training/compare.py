@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from training.arguments import positive
 from training.checkpoint import load_checkpoint
 from training.config import TrainConfig, TrainConfigError, load_config
 from training.json_file import write_json
@@ -149,11 +150,11 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.compare", description="Train variants, and compare them.")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder for the runs, compare.json and compare.md")
-    parser.add_argument("--samples", type=int, default=60_000, help="pairs that each network sees")
+    parser.add_argument("--samples", type=positive, default=60_000, help="pairs that each network sees")
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), metavar="NAME")
     parser.add_argument("--config", default="live_supervised", help="what all have in common")
     parser.add_argument("--cache", type=Path, help="folder of decoded crops")
-    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--processes", type=positive, default=1)
     parser.add_argument("--train", choices=list(VARIANTS), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     try:

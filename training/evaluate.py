@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from training.arguments import positive
 from training.benchmarks import BENCHMARKS, MASKS, BenchmarkPair, Photo, load_photo, pairs
 from training.data.cache import list_portraits
 from training.data.iharmony4 import Harmony4
@@ -137,10 +138,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder for scores.json, scores.md and sheets")
     parser.add_argument("--benchmarks", nargs="+", default=list(BENCHMARKS), choices=list(BENCHMARKS))
     parser.add_argument("--masks", nargs="+", default=list(MASKS), choices=MASKS)
-    parser.add_argument("--size", type=int, default=256, help="side of the pictures, pixels")
-    parser.add_argument("--limit", type=int, help="number of photographs, all when not given")
+    parser.add_argument("--size", type=positive, default=256, help="side of the pictures, pixels")
+    parser.add_argument("--limit", type=positive, help="number of photographs, all when not given")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=positive, default=1)
     parser.add_argument("--no-baselines", action="store_true", help="only the composite and the models")
     parser.add_argument("--no-oracle", action="store_true")
     parser.add_argument("--sheets", type=int, default=0, help="pictures of each benchmark to show on a sheet")
@@ -158,12 +159,13 @@ def _benchmarks(options: argparse.Namespace, predictors: Sequence[Predictor]) ->
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Command line; returns 0, or 3 when data or a model cannot be used."""
+    """Command line; returns 0, or 3 when data, a model or the output cannot be used."""
     options = _parser().parse_args(argv)
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
     tables: list[Table] = []
     try:
+        options.out.mkdir(parents=True, exist_ok=True)  # told now, not after the work
         if options.data is None and options.harmony4 is None:
             raise ValueError("nothing to score on: give --data, --harmony4 or both")
         predictors = load_predictors(options.models, not options.no_baselines, not options.no_oracle)
@@ -176,7 +178,6 @@ def main(argv: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 3
-    options.out.mkdir(parents=True, exist_ok=True)
     described: dict[str, Any] = {"size": options.size, "seed": options.seed, "tables": [asdict(t) for t in tables]}
     write_json(options.out / "scores.json", described)
     text = markdown(tables, options.size, options.seed)

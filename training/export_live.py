@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from engine.errors import EngineError
 from engine.export import export_onnx
+from training.arguments import positive
 from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_weights, save_checkpoint
 from training.correction import CURVE_NODES, GAIN_SIZE, CorrectionBatch
 from training.models.live import LiveNet, LiveSpec
@@ -239,7 +240,9 @@ def main(argv: list[str] | None = None) -> int:
         "--blend", type=Path, help="mix in the weights of this checkpoint, of the same line of training"
     )
     parser.add_argument("--share", type=float, default=0.1, help="weight of that one, 0..1")
-    parser.add_argument("--size", type=int, help="side of the input, pixels; by default that of the training crops")
+    parser.add_argument(
+        "--size", type=positive, help="side of the input, pixels; by default that of the training crops"
+    )
     options = parser.parse_args(argv)
     if not 0 <= options.share <= 1:
         parser.error(f"--share: expected 0..1, received {options.share}")

@@ -30,6 +30,7 @@ from safetensors.torch import save_file
 from torch.nn import functional
 from tqdm import trange
 
+from training.arguments import positive
 from training.data.cache import CacheSpec, build_cache, default_cache_dir, list_portraits
 from training.data.illuminants import load_lights
 from training.data.scenes import list_scenes, real_composites
@@ -200,11 +201,11 @@ def main(argv: list[str] | None = None) -> int:
     ask.set_defaults(command=_score_command)
     ask.add_argument("models", type=Path, nargs="*", help="live models, .onnx or .safetensors")
     ask.add_argument("--judge", type=Path, required=True)
-    ask.add_argument("--count", type=int, default=120, help="people over rooms")
+    ask.add_argument("--count", type=positive, default=120, help="people over rooms")
     ask.add_argument("--out", type=Path, help="JSON to write")
     for command in (teach, ask):
         command.add_argument("--data", type=Path, required=True, help="folder with portraits, illuminants, backgrounds")
-        command.add_argument("--threads", type=int, default=1)
+        command.add_argument("--threads", type=positive, default=1)
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     try:

@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from training.arguments import positive
 from training.data.cache import PortraitFile, read_portrait
 from training.data.kernels import (
     adjust_brightness,
@@ -304,8 +305,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--portraits", type=Path, required=True, help="folder of photographs")
     parser.add_argument("--mattes", type=Path, help="folder of mattes; beside the photographs when not given")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--size", type=int, help="side of the square pictures, pixels; the photograph's when not given")
-    parser.add_argument("--variants", type=int, default=1, help="composites of each photograph")
+    parser.add_argument(
+        "--size", type=positive, help="side of the square pictures, pixels; the photograph's when not given"
+    )
+    parser.add_argument("--variants", type=positive, default=1, help="composites of each photograph")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(argv)
     report = Report()
