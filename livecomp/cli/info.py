@@ -30,9 +30,8 @@ def models(
 
     entries = list_models()
     if as_json:
-        typer.echo(
-            json.dumps([{"name": entry.name, "path": str(entry.path), **asdict(entry.spec)} for entry in entries])
-        )
+        found = [{"name": entry.name, "path": entry.path, **asdict(entry.spec)} for entry in entries]
+        typer.echo(json.dumps(found, default=str))
         return
     table = Table(box=None, pad_edge=False)
     for heading in ("model", "for", "installed", "licence", "MB", "SHA-256"):

@@ -44,12 +44,15 @@ def test_version() -> None:
     assert run("--version").stdout.startswith("livecomp 0.")
 
 
-def test_models_lists_hashes_and_licences() -> None:
+def test_models_lists_hashes_and_licences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     table = run("models").stdout
     assert "Apache-2.0" in table
     entries = {entry["name"]: entry for entry in json.loads(run("models", "--json").stdout)}
     assert len(entries["selfie_general"]["sha256"]) == 64
+    assert Path(entries["selfie_general"]["path"]).is_file()
     assert entries["rvm"]["install"] == "livecomp setup rvm"
+    assert entries["rvm"]["path"] is None
 
 
 def test_devices_are_listed_for_people_and_for_programs() -> None:
