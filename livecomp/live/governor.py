@@ -65,7 +65,7 @@ STEPS: tuple[Step, ...] = (
     Step("plain edges", _PLAIN, 3),
     Step("half the frames", _PLAIN, 2, 0.5),
 )
-"""From all to least. The steps that touch the matte apply to the network models only, see `Governor`."""
+"""From full cost to least. The steps that touch the matte apply to our networks only, see `Step.limit`."""
 
 GPU_STEPS: tuple[Step, ...] = (
     Step("full"),
