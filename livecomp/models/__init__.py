@@ -59,8 +59,8 @@ class ModelInfo:
 MODELS: dict[str, ModelSpec] = {
     "live": ModelSpec(
         file="live.onnx",
-        sha256="99c833afc22dd3ec034248105449348ca548d147b29f36b610b8581fa6cc6452",
-        size=10012775,
+        sha256="3fd4de62dd2f5953dc12edfe3dbe46dbd5c789f698a1e20352adcad052d5a777",
+        size=10115967,
         purpose="makes the person look as if they were in the scene; the default",
         licence="MIT, Apache-2.0",
         origin="trained by the LiveComp developers; how, on what and how well: live.md beside it",
