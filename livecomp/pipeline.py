@@ -273,13 +273,15 @@ class Pipeline:
         assert whole is not None
         background = self._stages.background
         self._note_lost_gpu(error)
-        with ExitStack() as opened:
-            for stage in _owned(self._stages):
-                if stage is not background:
-                    opened.callback(stage.close)
-                    stage.open()
-            opened.pop_all()
-        whole.close()
+        try:
+            with ExitStack() as opened:
+                for stage in _owned(self._stages):
+                    if stage is not background:
+                        opened.callback(stage.close)
+                        stage.open()
+                opened.pop_all()
+        finally:
+            whole.close()
         self._forget()
 
     def _note_lost_gpu(self, error: LiveCompError) -> None:

@@ -180,9 +180,11 @@ def test_when_the_stages_cannot_stand_in_nothing_is_shown() -> None:
     def lose(frame: Frame) -> None:
         raise ModelError("lost")
 
-    stages = fake_stages(whole=FakeWhole(lose), harmonizer=Missing())
-    with Pipeline(stages) as pipeline, pytest.raises(ModelError, match="no network"):
-        pipeline.process(room_frame(0))
+    fake = FakeWhole(lose)
+    with Pipeline(fake_stages(whole=fake, harmonizer=Missing())) as pipeline:
+        with pytest.raises(ModelError, match="no network"):
+            pipeline.process(room_frame(0))
+        assert fake.calls.count("close") == 1
 
 
 def test_a_gpu_that_cannot_be_had_is_an_error_if_it_was_asked_for(caplog: pytest.LogCaptureFixture) -> None:
