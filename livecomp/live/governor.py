@@ -109,10 +109,6 @@ class Governor:
         """The step that holds now."""
         return self._steps[self._index]
 
-    def reset(self) -> None:
-        """Begin again at full cost."""
-        self.__init__(self._steps)  # type: ignore[misc]  # the constructor only stores
-
     def update(self, now_ns: int, p95_ms: float, budget_ms: float) -> bool:
         """Look at the last seconds.
 

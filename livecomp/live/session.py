@@ -178,7 +178,7 @@ class LiveSession:
             step = self._governor.step if config.live.adapt else self._governor.steps[0]
             self._enter(step.limit(config), fade_ms=config.live.fade_ms)
             if not config.live.adapt:
-                self._governor.reset()
+                self._governor = Governor(self._governor.steps)
             self._config, self._slates = config, slates
             self._presenter.stall_ms = config.live.stall_ms
         self._wake_or_sleep()

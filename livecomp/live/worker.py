@@ -6,7 +6,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 
 from livecomp.errors import ConfigError
@@ -68,7 +68,7 @@ class Worker:
         """Have the thread make a change between two frames, and wait for it.
 
         Raises:
-            ConfigError: The frame before takes longer than five seconds; the change is not made.
+            ConfigError: The frame before takes longer than five seconds, or the thread ends; the change is not made.
         """
         if self._thread is None:
             change()
@@ -82,6 +82,8 @@ class Worker:
             if done.cancel():
                 raise ConfigError("nothing was changed: the frame before takes too long") from error
             done.result()
+        except CancelledError as error:
+            raise ConfigError("nothing was changed: the call ends") from error
 
     def _run(self) -> None:
         next_ns = 0
