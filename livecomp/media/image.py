@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from livecomp.errors import InputError, OutputError
 from livecomp.frame import U8Array, freeze
 from livecomp.media.chunks import is_animated, orientation_of, turned
+from livecomp.media.profile import srgb_from_embedded
 
 __all__ = ["IMAGE_SUFFIXES", "partial_path", "read_image", "read_mask", "write_image"]
 
@@ -45,8 +46,8 @@ def read_image(path: str | Path) -> U8Array:
     """A picture as it is meant to be seen.
 
     Grey and palette pictures become RGB, 16 bits become 8, CMYK is converted as well as can be without its profile, the
-    orientation tag is applied, and transparency is dropped: the colour under it is kept as stored. An embedded colour
-    profile is ignored. Of an animation it is the first picture, with a warning.
+    orientation tag is applied, and transparency is dropped: the colour under it is kept as stored. Colours of another
+    RGB space are converted as the embedded profile says. Of an animation it is the first picture, with a warning.
 
     Returns:
         (H, W, 3) uint8 sRGB, read-only.
@@ -57,7 +58,8 @@ def read_image(path: str | Path) -> U8Array:
     data = _load(Path(path))
     if is_animated(data):
         log.warning("%s is an animation, of which only the first picture is taken; convert it to a video", path)
-    return freeze(np.ascontiguousarray(_decode(Path(path), data, cv2.IMREAD_COLOR_RGB), np.uint8))
+    rgb = np.ascontiguousarray(_decode(Path(path), data, cv2.IMREAD_COLOR_RGB), np.uint8)
+    return freeze(srgb_from_embedded(rgb, data, Path(path)))
 
 
 def read_mask(path: str | Path) -> U8Array:
