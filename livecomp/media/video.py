@@ -23,6 +23,7 @@ from livecomp.errors import InputError
 from livecomp.frame import U8Array
 from livecomp.media.convert import Orientation, RgbConverter
 from livecomp.media.cut import is_cut_off
+from livecomp.media.interlace import deinterlaced
 from livecomp.media.parts import JUMP_S, VideoParts
 from livecomp.paths import is_dir
 
@@ -68,8 +69,9 @@ class VideoInfo:
 class VideoReader:
     """Decodes the first video stream of a file that is not a cover picture.
 
-    Quarter turns and mirroring that the file asks for are applied; see `RgbConverter` for colours. Pictures of another
-    size than the first are scaled to it. High dynamic range is refused, since it has no meaning without tone mapping.
+    Quarter turns and mirroring that the file asks for are applied, and interlaced pictures deinterlaced; see
+    `RgbConverter` for colours. Pictures of another size than the first are scaled to it. High dynamic range is refused,
+    since it has no meaning without tone mapping.
 
     Args:
         path: Any file that FFmpeg can read.
@@ -144,7 +146,7 @@ class VideoReader:
             raise InputError(f"{self._path} has a video stream of a codec that this FFmpeg cannot decode")
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = self._threads
-        self._frames = self._decode(container, stream)
+        self._frames = deinterlaced(self._decode(container, stream), self._threads)
         first = self._first = next(self._frames, None)
         if first is None:
             raise InputError(f"{self._path} has a video stream without a single frame")
@@ -281,7 +283,7 @@ class VideoReader:
         self._reset()
         try:  # seeking spares opening and probing again, but some containers cannot go back to their first frame
             container.seek(stream.start_time or 0, stream=stream)
-            self._frames = self._decode(container, stream)
+            self._frames = deinterlaced(self._decode(container, stream), self._threads)
             self._first = next(self._frames, None)
         except (av.error.FFmpegError, InputError):
             self._first = None
