@@ -23,7 +23,7 @@ from livecomp.foresight import Foresight, make_foresight
 from livecomp.frame import Frame, U8Array, freeze
 from livecomp.harmonizers import Harmonizer
 from livecomp.harmonizers.lowres import make_input
-from livecomp.harmonizers.registry import make_harmonizer
+from livecomp.harmonizers.registry import is_network_file, make_harmonizer
 from livecomp.media.image import IMAGE_SUFFIXES, read_image, read_mask, write_image
 from livecomp.offline import BesidePicker, Output, run_offline
 from livecomp.output import Sink
@@ -61,7 +61,7 @@ def harmonize(
     Args:
         composite_rgb: (H, W, 3) uint8 sRGB.
         mask: (H, W) uint8, 255 = person, or bool.
-        model: Name of a harmonizer.
+        model: Name of a harmonizer, or path of an .onnx file as `python -m training.export_live` writes it.
         color_strength: Strength of the colour correction, 0..1.
         shading_strength: Strength of the shading, 0..1.
 
@@ -71,7 +71,7 @@ def harmonize(
     Raises:
         InputError: The two differ in size, or the mask is empty or goes from 0 to 1 alone.
         ConfigError: There is no such model, or a strength is not 0..1.
-        ModelError: The network cannot be loaded or run.
+        ModelError: The network cannot be loaded or run, or gives no correction.
     """
     for name, strength in (("color_strength", color_strength), ("shading_strength", shading_strength)):
         if not 0 <= strength <= 1:
@@ -97,8 +97,16 @@ def harmonize(
     return compositor.compose(frame, frame.rgb, correction).rgb.copy()
 
 
-@functools.lru_cache(maxsize=2)
 def _opened_harmonizer(model: str) -> Harmonizer:
+    path = Path(model).absolute()
+    if is_network_file(model) and is_file(path):
+        return _opened_once(str(path), path.stat().st_mtime_ns)
+    return _opened_once(model, 0)
+
+
+@functools.lru_cache(maxsize=2)
+def _opened_once(model: str, modified_ns: int) -> Harmonizer:
+    """Open, and kept so; a file that has been written again since is another."""
     harmonizer = make_harmonizer(model)
     harmonizer.open()
     return harmonizer

@@ -94,7 +94,9 @@ class BackgroundConfig(_Section):
 class HarmonizeConfig(_Section):
     """Predicting the correction."""
 
-    model: str = Field("live", description="Harmonizer: live (the network), mkl, reinhard or identity.")
+    model: str = Field(
+        "live", description="Harmonizer: live (the network), an .onnx file of yours, mkl, reinhard or identity."
+    )
     threads: int = Field(1, ge=1, le=64, description="Threads of the network.")
     backend: str = Field("auto", description="What runs the network: auto, onnxruntime, openvino, ...")
 

@@ -141,7 +141,8 @@ Background = Annotated[
     str, typer.Option("--background", "-b", help="A picture, a video, a colour such as '#204060', or 'blur'.")
 ]
 Model = Annotated[
-    str | None, typer.Option("--model", help="Harmonizer: live (the network), mkl, reinhard or identity.")
+    str | None,
+    typer.Option("--model", help="Harmonizer: live (the network), an .onnx file of yours, mkl, reinhard or identity."),
 ]
 ColorStrength = Annotated[
     float | None, typer.Option(min=0, max=1, help="How much of the colour correction is applied.")

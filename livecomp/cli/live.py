@@ -326,16 +326,15 @@ def ctl_set(
     options: Annotated[list[str], typer.Argument(metavar="KEY=VALUE...", help="As in smooth.filter=none.")],
 ) -> None:
     """Change any option of `livecomp config`; several at once are changed together."""
-    from livecomp.control.options import absolute, is_file_option, parse_value
+    from livecomp.control.options import full_paths, parse_value
 
     values: dict[str, object] = {}
     for option in options:
         key, equals, text = option.partition("=")
         if not equals:
             raise ConfigError(f"expected KEY=VALUE, as in composite.light_wrap=0.5; received {option!r}")
-        value = parse_value(text)
-        values[key] = absolute(str(value), Path.cwd()) if is_file_option(key) else value
-    _set(context, values)
+        values[key] = parse_value(text)
+    _set(context, full_paths(values, Path.cwd()))
 
 
 @ctl_app.command("config")

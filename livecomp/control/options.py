@@ -16,13 +16,14 @@ from pydantic import BaseModel
 
 from livecomp.config import Config
 from livecomp.errors import ConfigError
+from livecomp.harmonizers.registry import is_network_file
 from livecomp.paths import exists
 
 __all__ = [
     "absolute",
     "check_key",
     "flat",
-    "is_file_option",
+    "full_paths",
     "known_keys",
     "layered",
     "nested",
@@ -97,11 +98,6 @@ def parse_value(text: str) -> Any:  # noqa: ANN401  any TOML value
     return value
 
 
-def is_file_option(key: str) -> bool:
-    """Whether an option may name a file."""
-    return key in _FILE_OPTIONS
-
-
 def absolute(spec: str, folder: Path) -> str:
     """A file's full path, since a call may run elsewhere; names and colours stay as they are.
 
@@ -111,6 +107,20 @@ def absolute(spec: str, folder: Path) -> str:
     """
     path = folder / os.path.expanduser(spec)  # noqa: PTH111  Path's raises for "~" and a user that there is not
     return str(path) if exists(path) else spec
+
+
+def full_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Options with dotted keys, those that name a file with its full path.
+
+    Args:
+        values: As they were given.
+        folder: Where relative paths begin.
+    """
+    return {key: absolute(str(value), folder) if _may_be_file(key, value) else value for key, value in values.items()}
+
+
+def _may_be_file(key: str, value: Any) -> bool:  # noqa: ANN401  any TOML value
+    return key in _FILE_OPTIONS or (key == "harmonize.model" and is_network_file(str(value)))
 
 
 def read_options(path: Path) -> dict[str, Any]:
@@ -136,8 +146,7 @@ def read_options(path: Path) -> dict[str, Any]:
     except ConfigError as error:
         wrong = next((key for key in values if str(error).startswith(f"{key}:")), "")
         raise ConfigError(f"{path}{_line(text, wrong)}: {error}") from error
-    folder = path.absolute().parent
-    return {key: absolute(str(value), folder) if is_file_option(key) else value for key, value in values.items()}
+    return full_paths(values, path.absolute().parent)
 
 
 def _line(text: str, key: str) -> str:

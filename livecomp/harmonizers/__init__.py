@@ -15,7 +15,7 @@ class Harmonizer(Protocol):
 
     @property
     def name(self) -> str:
-        """The name it has in the registry."""
+        """The name it has in the registry, or its path."""
         ...
 
     @property

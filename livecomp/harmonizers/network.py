@@ -8,24 +8,26 @@ from pathlib import Path
 import numpy as np
 
 from engine import EngineError, Runner, open_runner
-from livecomp.correction import MAX_LOG_GAIN, Correction, F32Array
+from livecomp.correction import CURVE_NODES, GAIN_SIZE, MAX_LOG_GAIN, Correction, F32Array
 from livecomp.errors import ContractError, ModelError
 from livecomp.frame import U8Array
 
 __all__ = ["NetworkHarmonizer", "correction_from", "shows_both"]
 
 _LEAST_ALPHA = 8 * 255
+_OUTPUTS = {"matrix": (1, 3, 3), "curves": (1, 3, CURVE_NODES), "log_gain": (1, GAIN_SIZE, GAIN_SIZE)}
 
 
 class NetworkHarmonizer:
     """A harmonizing network in ONNX.
 
     It takes `composite`, (1, 3, S, S) float32 RGB 0..1, and `mask`, (1, 1, S, S) float32 0..1, and gives `matrix`
-    (1, 3, 3), `curves` (1, 3, N) and `log_gain` (1, h, w), as a `Correction` wants them.
+    (1, 3, 3), `curves` (1, 3, `CURVE_NODES`) and `log_gain` (1, `GAIN_SIZE`, `GAIN_SIZE`), the parts of a
+    `Correction`.
 
     Args:
         locate: Gives the path of the ONNX file; called by `open`.
-        name: Its name in the registry.
+        name: Its name in the registry, or its path.
         backend: An engine backend, or "auto".
         threads: Threads that it may use.
     """
@@ -57,14 +59,14 @@ class NetworkHarmonizer:
         except EngineError as error:
             raise ModelError(f"the harmonizer {self.name!r} cannot be loaded: {error}") from error
         inputs = {spec.name: spec.shape for spec in runner.spec.inputs}
-        outputs = {spec.name for spec in runner.spec.outputs}
+        outputs = {spec.name: spec.shape for spec in runner.spec.outputs}
         side = inputs.get("composite", (0,))[-1]
         expected = {"composite": (1, 3, side, side), "mask": (1, 1, side, side)}
-        if not side or inputs != expected or outputs != {"matrix", "curves", "log_gain"}:
+        if not side or inputs != expected or outputs != _OUTPUTS:
             runner.close()
             raise ModelError(
-                f"the harmonizer {self.name!r} has the inputs {inputs} and outputs {sorted(outputs)}; expected "
-                "composite (1, 3, S, S) and mask (1, 1, S, S), and matrix, curves and log_gain"
+                f"the harmonizer {self.name!r} has the inputs {inputs} and outputs {outputs}; expected composite "
+                f"(1, 3, S, S) and mask (1, 1, S, S), and {_OUTPUTS}"
             )
         self._size = side
         self._runner = runner

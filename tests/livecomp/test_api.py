@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from livecomp.config import Config
 from livecomp.errors import ConfigError, InputError, MatteError
 from livecomp.media.image import read_image, write_image
 from livecomp.media.video import VideoReader
+from tests.livecomp.harmonizers.networks import neutral_outputs, write_network
 
 PLAIN = Config.from_options({"harmonize": {"model": "reinhard"}})
 
@@ -55,6 +57,18 @@ def test_harmonize_changes_the_person_alone() -> None:
     np.testing.assert_array_equal(shown, livecomp.harmonize(rgb, mask > 0, model="reinhard"))
     weak = livecomp.harmonize(rgb, mask, model="reinhard", color_strength=0.0, shading_strength=0.0)
     np.testing.assert_array_equal(weak, rgb)
+
+
+def test_harmonize_takes_a_network_by_its_path_and_the_newest(tmp_path: Path) -> None:
+    rgb, mask = composite_and_mask()
+    path = tmp_path / "mine.onnx"
+    for seconds, gain in enumerate((0.0, 0.25)):
+        write_network(path, outputs=neutral_outputs() | {"log_gain": np.full((1, 16, 16), gain)})
+        os.utime(path, (seconds, seconds))
+        shown = livecomp.harmonize(rgb, mask, model=str(path))
+        inside = mask > 0
+        np.testing.assert_allclose(shown[inside], np.minimum(rgb[inside] * np.exp(gain), 255), atol=0.51 + gain)
+        np.testing.assert_array_equal(shown[~inside], rgb[~inside])
 
 
 def test_harmonize_refuses_what_it_cannot_use() -> None:

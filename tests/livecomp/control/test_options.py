@@ -13,6 +13,7 @@ from livecomp.control.options import (
     absolute,
     check_key,
     flat,
+    full_paths,
     known_keys,
     layered,
     nested,
@@ -127,3 +128,11 @@ def test_paths_begin_at_the_files_folder(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("HOME", str(tmp_path))
     assert absolute("~/beach.jpg", Path("/")) == str(tmp_path / "beach.jpg")
     assert absolute("#204060", tmp_path) == "#204060"
+
+
+def test_a_harmonizer_is_a_path_only_where_it_is_a_network(tmp_path: Path) -> None:
+    for name in ("live", "mine.onnx"):
+        (tmp_path / name).touch()
+    assert full_paths({"harmonize.model": "live"}, tmp_path) == {"harmonize.model": "live"}
+    assert full_paths({"harmonize.model": "mine.onnx"}, tmp_path) == {"harmonize.model": str(tmp_path / "mine.onnx")}
+    assert full_paths({"harmonize.model": 3}, tmp_path) == {"harmonize.model": 3}

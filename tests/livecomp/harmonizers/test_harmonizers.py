@@ -3,15 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from livecomp.correction import Correction
 from livecomp.errors import ConfigError, ModelError
 from livecomp.harmonizers.fit import correction_from_affine, correction_from_pairs
 from livecomp.harmonizers.network import NetworkHarmonizer
 from livecomp.harmonizers.registry import make_harmonizer
+from tests.livecomp.harmonizers.networks import neutral_outputs, write_network
 
 CLASSICAL = ["identity", "reinhard", "mkl"]
 
@@ -77,40 +76,34 @@ def test_pairs_recover_a_tone_curve() -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="live, mkl, reinhard, identity"):
+    with pytest.raises(ConfigError, match=r"live, mkl, reinhard, identity, and the path of an \.onnx file"):
         make_harmonizer("magic")
 
 
-def write_network(path: Path, *, outputs: dict[str, np.ndarray], size: int = 8) -> Path:
-    """An ONNX file of the harmonizer's interface that answers with constants plus 0 times its input."""
-    graph_inputs = [
-        helper.make_tensor_value_info("composite", TensorProto.FLOAT, [1, 3, size, size]),
-        helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1, 1, size, size]),
-    ]
-    zero = numpy_helper.from_array(np.float32(0), "zero")
-    nodes = [
-        helper.make_node("ReduceSum", ["composite"], ["sum_c"], keepdims=0),
-        helper.make_node("ReduceSum", ["mask"], ["sum_m"], keepdims=0),
-        helper.make_node("Add", ["sum_c", "sum_m"], ["sum"]),
-        helper.make_node("Mul", ["sum", "zero"], ["nothing"]),
-    ]
-    constants, graph_outputs = [zero], []
-    for name, value in outputs.items():
-        constants.append(numpy_helper.from_array(value.astype(np.float32), f"{name}_value"))
-        nodes.append(helper.make_node("Add", [f"{name}_value", "nothing"], [name]))
-        graph_outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, list(value.shape)))
-    graph = helper.make_graph(nodes, "test", graph_inputs, graph_outputs, constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, path)
-    return path
+def test_a_path_is_a_network_of_the_users(tmp_path: Path) -> None:
+    path = write_network(tmp_path / "Mine.ONNX", outputs=neutral_outputs())
+    harmonizer = make_harmonizer(str(path), backend="onnxruntime")
+    harmonizer.open()
+    assert (harmonizer.name, harmonizer.input_size) == (str(path), 8)
+    harmonizer.close()
+    path.unlink()
+    with pytest.raises(ModelError, match=r"Mine\.ONNX, found no file"):
+        make_harmonizer(str(path)).open()
 
 
-def neutral_outputs() -> dict[str, np.ndarray]:
-    return {
-        "matrix": np.eye(3)[None],
-        "curves": np.tile(np.linspace(0, 1, 32), (1, 3, 1)),
-        "log_gain": np.zeros((1, 16, 16)),
-    }
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("matrix", np.eye(3)),
+        ("curves", np.tile(np.linspace(0, 1, 16), (1, 3, 1))),
+        ("log_gain", np.zeros((1, 8, 8))),
+        ("log_gain", np.float32(0)),
+    ],
+)
+def test_a_network_whose_corrections_have_other_sizes_is_refused(name: str, value: np.ndarray, tmp_path: Path) -> None:
+    path = write_network(tmp_path / "net.onnx", outputs=neutral_outputs() | {name: value})
+    with pytest.raises(ModelError, match=r"expected composite .* 'log_gain': \(1, 16, 16\)"):
+        make_harmonizer(str(path), backend="onnxruntime").open()
 
 
 def test_the_network_answers_with_its_parameters(tmp_path: Path) -> None:
