@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from training.data.illuminants import Lights, cast_picture, load_lights
+from training.data.illuminants import Lights, cast_picture, load_lights, main
 
 
 def test_a_cast_and_its_way_back(lights: Lights) -> None:
@@ -31,6 +32,51 @@ def test_files_are_checked(tmp_path: Path, lights: Lights) -> None:
         load_lights(path)
     np.savez(path, to_standard=lights.to_standard, from_standard=lights.from_standard)
     assert len(load_lights(path)) == 4
+
+
+def published(folder: Path, names: list[str]) -> Path:
+    """A folder like that of the published coefficients, each map full of its own number."""
+    folder.mkdir()
+    for number, name in enumerate(names):
+        np.save(folder / f"{name}.npy", np.full((3, 11), float(number)))
+        np.save(folder / f"{name}_reverse.npy", np.full((3, 11), -float(number)))
+    return folder
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_published_coefficients_become_lights(packed: bool, tmp_path: Path) -> None:
+    source = published(tmp_path / "coefficients", ["8D5U_7", "IMG_2", "IMG_1"])
+    if packed:
+        source = Path(shutil.make_archive(str(tmp_path / "c"), "zip", tmp_path, "coefficients"))
+    (tmp_path / "list.txt").write_text("IMG_1_a\nIMG_1_b\n8D5U_7_a\n")
+    out = tmp_path / "data" / "lights.npz"
+    assert main([str(source), str(out), "--names", str(tmp_path / "list.txt")]) == 0
+    lights = load_lights(out)
+    np.testing.assert_array_equal(lights.to_standard[:, 0, 0], [0, 2])
+    np.testing.assert_array_equal(lights.from_standard[:, 2, 10], [0, -2])
+    assert main([str(source), str(out)]) == 0
+    assert len(load_lights(out)) == 3
+
+
+def test_coefficients_that_are_not_all_there_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "lights.npz"
+    source = published(tmp_path / "coefficients", ["a", "b"])
+    (source / "b_reverse.npy").unlink()
+    (tmp_path / "list.txt").write_text("a_1\nb_1\n")
+    assert main([str(source), str(out), "--names", str(tmp_path / "list.txt")]) == 3
+    assert "no b_reverse.npy" in capsys.readouterr().err
+    np.save(source / "b_reverse.npy", np.zeros((3, 10)))
+    assert main([str(source), str(out)]) == 3
+    assert "b_reverse.npy: expected (3, 11) finite values, received (3, 10)" in capsys.readouterr().err
+    (source / "b_reverse.npy").write_bytes(b"cut")
+    assert main([str(source), str(out)]) == 3
+    assert "b_reverse.npy cannot be read" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert main([str(tmp_path / "empty"), str(out)]) == 3
+    assert "found none" in capsys.readouterr().err
+    assert main([str(tmp_path / "list.txt"), str(out)]) == 3
+    assert "expected a folder or a .zip" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_the_measured_lights(shared: Path) -> None:
