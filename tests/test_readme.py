@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -30,10 +33,19 @@ LASTING = ("run", "preview", "ctl", "setup", "bench")
 """Commands that do not end, want a call, ask questions or take long; tests/v4l2/test_call.py runs them."""
 
 
+TRAINING = "## Train your own network"
+
+
+def lines(text: str) -> list[str]:
+    """The lines of all blocks of commands, without comments."""
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    return [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+
+
 def commands(*, lasting: bool) -> list[str]:
-    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line.startswith("livecomp ") and (line.split()[1] in LASTING) == lasting]
+    before, _, after = README.partition(TRAINING)
+    found = lines(before) + lines(after.partition("\n## ")[2])
+    return [line for line in found if line.startswith("livecomp ") and (line.split()[1] in LASTING) == lasting]
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +94,40 @@ def test_a_command_of_the_readme_runs(folder: Path, command: str) -> None:
     arguments = [sys.executable, "-m", *shlex.split(command)]
     result = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+
+
+def test_the_training_commands_of_the_readme_run_one_after_another(folder: Path) -> None:
+    for part in ("train", "val"):
+        photographs = folder / "data" / "portraits" / part
+        photographs.mkdir(parents=True)
+        for name in ("a.jpg", "b.jpg"):
+            shutil.copy(ROOT / "livecomp" / "assets" / "astronaut.jpg", photographs / name)
+    shutil.copytree(folder / "in", folder / "data" / "backgrounds" / "scenes")
+    with zipfile.ZipFile(folder / "polynomial_matching_coefficients.zip", "w") as archive:
+        for number, suffix in itertools.product("12", ("", "_reverse")):
+            with archive.open(f"coefficients/{number}{suffix}.npy", "w") as file:
+                np.save(file, np.eye(3, 11) * (0.9 if suffix else 1 / 0.9))
+    (folder / "train_list.txt").write_text("1_a\n2_a\n")
+    (folder / "training").symlink_to(ROOT / "training")
+    settings = (ROOT / "training" / "configs" / "live_supervised.toml").read_text()
+    for key, value in {"batch": "batch = 4", "samples": "samples = 8", r"\[data\]": "[data]\nlimit = 2"}.items():
+        settings = re.sub(rf"(?m)^{key}.*", value, settings)
+    (folder / "short.toml").write_text(settings)
+    programs = {
+        "python": [sys.executable],
+        "torchrun": [sys.executable, "-m", "torch.distributed.run", "--master-port", "29618"],
+        "livecomp": [sys.executable, "-m", "livecomp"],
+    }
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(folder)}
+    install, *rest = lines(README.partition(TRAINING)[2].partition("\n## ")[0])
+    assert install == "python -m pip install -e '.[train]'"
+    mattes = next(line for line in rest if "make_mattes" in line)
+    for line in [mattes.replace("/train", "/val"), *rest]:
+        program, *arguments = shlex.split(line.replace(" live_supervised ", " short.toml "))
+        command = [*programs[program], *arguments]
+        result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, f"{line}: {result.stderr}"
+    assert (folder / "mine.mp4").exists()
 
 
 def test_the_configuration_file_of_the_readme_is_written_in_a_home_without_one(tmp_path: Path) -> None:

@@ -96,6 +96,8 @@ def _crops(data: DataConfig, root: Path, cache: Path, rank: int) -> CropCache:
     spec = CacheSpec(data.size, data.crops, data.far_crops, data.scene_crops, neutral=data.neutral)
     files, scenes = list_portraits(root / data.portraits)[: data.limit], scene_files(root, data.scenes)
     scenes = scenes[: data.limit]
+    if not scenes and rank == 0 and any(task.swap for task in data.tasks.values()):
+        log.warning("%s: no scenes in %s, so nobody is put into another one", root, " and ".join(data.scenes))
     if dist.is_initialized() and rank > 0:
         dist.barrier()
     crops = build_cache(files, scenes, spec, cache)
