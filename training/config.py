@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from training.models.live import LiveSpec
+from training.models.live import DIVISOR, LiveSpec
 
 __all__ = [
     "CONFIG_DIR",
@@ -28,6 +28,7 @@ __all__ = [
 CONFIG_DIR = Path(__file__).parent / "configs"
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0)]
 
 
 class TrainConfigError(ValueError):
@@ -41,7 +42,7 @@ class _Section(BaseModel):
 class TaskConfig(_Section):
     """How often a task of `training.data.augment` occurs, and what varies in it."""
 
-    share: float = Field(ge=0, description="weight among the tasks")
+    share: Weight = Field(description="weight among the tasks")
     scene: Share = Field(default=0.0, description="share of pairs in which the scene is changed and not the person")
     swap: Share = Field(default=0.0, description="share of pairs with another scene behind the person")
     local: Share = Field(default=0.0, description="share of pairs with local light on top")
@@ -72,10 +73,18 @@ class DataConfig(_Section):
     mild: Share = Field(default=0.0, description="share of lights and tones that differ as little as two rooms do")
     cleared: Share = Field(default=0.0, description="share over the own background in which nobody stands before it")
     noise: Share = Field(default=0.0, description="largest standard deviation of the camera's noise that live sees")
-    masks: tuple[float, float, float, float, float, float] = Field(
+    masks: tuple[Weight, Weight, Weight, Weight, Weight, Weight] = Field(
         default=(0.25, 0.1, 0.4, 0.1, 0.08, 0.07), description="weights: matte, hard, grown, shrunk, shifted, blurred"
     )
-    tasks: dict[str, TaskConfig] = Field(description="by name: jitter, lights, tone, local, same")
+    tasks: dict[Literal["jitter", "lights", "tone", "local", "same"], TaskConfig] = Field(description="by name")
+
+    @model_validator(mode="after")
+    def _draws(self) -> DataConfig:
+        if not sum(self.masks) > 0:
+            raise ValueError("masks: expected at least one weight above 0")
+        if not sum(task.share for task in self.tasks.values()) > 0:
+            raise ValueError("tasks: expected at least one with a share above 0")
+        return self
 
 
 class OptimizerConfig(_Section):
@@ -168,6 +177,8 @@ class TrainConfig(_Section):
         if unknown := sorted(set(self.live) - set(parts)):
             raise ValueError(f"live: unknown {', '.join(unknown)}; known: {', '.join(parts)}")
         self.live_spec()
+        if self.model == "live" and self.data.size % DIVISOR:
+            raise ValueError(f"data.size: the live model needs a multiple of {DIVISOR}, received {self.data.size}")
         return self
 
     def live_spec(self) -> LiveSpec:

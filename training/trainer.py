@@ -77,7 +77,7 @@ class Progress:
 
 
 def _recipe(data: DataConfig) -> PairRecipe:
-    tasks = {name: TaskRecipe(**task.model_dump()) for name, task in data.tasks.items()}
+    tasks = {str(name): TaskRecipe(**task.model_dump()) for name, task in data.tasks.items()}
     return PairRecipe(
         tasks,
         data.masks,

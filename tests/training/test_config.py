@@ -49,6 +49,10 @@ def test_defaults_are_filled_in(tmp_path: Path) -> None:
     assert config.dual is None
 
 
+def with_data(line: str) -> str:
+    return SMALL.replace("[data.tasks]", f"[data]\n{line}\n[data.tasks]")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -61,6 +65,15 @@ def test_defaults_are_filled_in(tmp_path: Path) -> None:
         (SMALL.replace('"live"', '"phnet_10m"', 1) + "[live]\npfe = false\n", r"expected model 'live' with it"),
         (SMALL + "[live]\nsurfaces = 2\n", r"live: surfaces: 2 need pretrained = true"),
         (SMALL + "[live]\nbloks = 2\n", r"live: unknown bloks; known: widths, pixel_width, .*blocks"),
+        (SMALL + "[live]\ntrunk = 640.5\n", r"live: trunk: expected a whole number from 1 on, received 640\.5"),
+        (SMALL + "[live]\nblocks = -1\n", r"live: blocks: expected a whole number from 0 on, received -1"),
+        (SMALL + "[live]\npfe = 3\n", r"live: pfe: expected true or false, received 3"),
+        (SMALL + "[live]\ndropout = 2\n", r"live: dropout: expected 0\.\.1, received 2"),
+        (with_data("size = 48"), r"data\.size: .*multiple of 32, received 48"),
+        (SMALL.replace("jitter", "jiter"), r"data\.tasks\.jiter.*'jitter', 'lights', 'tone', 'local' or 'same'"),
+        (SMALL.replace("share = 1.0", "share = 0"), r"data: .*tasks: expected at least one with a share above 0"),
+        (with_data("masks = [0, 0, 0, 0, 0, 0]"), r"data: .*masks: expected at least one weight above 0"),
+        (with_data("masks = [1, 0, 0, 0, -1, 0]"), r"data\.masks\.4: .*equal to 0"),
         ("model = ", r"no valid TOML"),
     ],
 )

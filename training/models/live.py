@@ -20,7 +20,10 @@ from training.correction import CURVE_NODES, GAIN_SIZE, MAX_LOG_GAIN, Correction
 from training.models.backbone import FEATURES, LiteBackbone, pretrained_weights
 from training.models.pn import PatchFeatureExtractor
 
-__all__ = ["LiveNet", "LiveSpec"]
+__all__ = ["DIVISOR", "LiveNet", "LiveSpec"]
+
+DIVISOR = 32
+"""The side of the input must be a multiple of it: at 1/8 a grid of 4x4 patches has to come out even."""
 
 MOMENTS = 9
 """Mean (3), standard deviation (3), and the correlations rg, rb, gb of a region."""
@@ -67,7 +70,16 @@ class LiveSpec:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse surfaces without the encoder that tells them apart."""
+        """Refuse sizes that no network has, and surfaces without the encoder that tells them apart."""
+        for name, least in (("pixel_width", 1), ("trunk", 1), ("blocks", 0), ("controls", 2), ("surfaces", 0)):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise ValueError(f"live: {name}: expected a whole number from {least} on, received {value!r}")
+        for name in ("matrix", "gain", "patches", "pfe", "deep", "pretrained"):
+            if type(getattr(self, name)) is not bool:
+                raise ValueError(f"live: {name}: expected true or false, received {getattr(self, name)!r}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"live: dropout: expected 0..1, received {self.dropout!r}")
         if self.surfaces and not self.pretrained:
             raise ValueError(f"live: surfaces: {self.surfaces} need pretrained = true")
 
@@ -269,7 +281,7 @@ class LiveNet(nn.Module):
         """Predict corrections, and the moments of the foreground as it should be.
 
         Args:
-            composite: (B, 3, S, S) float32, encoded sRGB, 0..1, RGB; S a multiple of 16.
+            composite: (B, 3, S, S) float32, encoded sRGB, 0..1, RGB; S a multiple of `DIVISOR`.
             mask: (B, 1, S, S) float32, 1 = person.
 
         Returns:
