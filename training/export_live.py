@@ -26,7 +26,7 @@ from engine.export import export_onnx
 from training.arguments import positive
 from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, load_weights, save_checkpoint
 from training.correction import CURVE_NODES, GAIN_SIZE, CorrectionBatch
-from training.models.live import LiveNet, LiveSpec
+from training.models.live import DIVISOR, LiveNet, LiveSpec
 
 __all__ = ["ExportError", "LiveExport", "blend", "export_live", "halved", "load_live", "rounded", "save_weights"]
 
@@ -82,7 +82,10 @@ def load_live(path: Path) -> tuple[LiveNet, dict[str, Any]]:
     if found.meta.get("model") != "live":
         raise CheckpointError(f"{path}: expected a checkpoint of 'live', received {found.meta.get('model')!r}")
     changes: dict[str, Any] = found.meta.get("config", {}).get("live", {})
-    network = LiveNet(LiveSpec(**changes))
+    try:
+        network = LiveNet(LiveSpec(**changes))
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: a checkpoint of another live model: {error}") from error
     load_weights(network, found.tensors.get("ema", {}), str(path))
     return network.eval(), dict(found.meta)
 
@@ -170,8 +173,11 @@ def export_live(network: LiveNet, path: Path, size: int = 64, meta: dict[str, st
         The largest difference of any output.
 
     Raises:
-        ExportError: It is larger than `TOLERANCE`, or weights are not finite; an older file is left as it was.
+        ExportError: It is larger than `TOLERANCE`, weights are not finite, or the network takes no input of that size;
+            an older file is left as it was.
     """
+    if size % DIVISOR:
+        raise ExportError(f"{path.name}: the input's side must be a multiple of {DIVISOR} pixels, received {size}")
     wrapped = LiveExport(rounded(network)).eval()
     broken = [name for name, values in wrapped.network.state_dict().items() if not values.isfinite().all()]
     if broken:

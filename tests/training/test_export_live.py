@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from training import evaluate, export_live
-from training.checkpoint import Checkpoint, CheckpointError, save_checkpoint
+from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
 from training.config import load_config
 from training.export_live import ExportError, LiveExport, blend, load_live, main, rounded
 from training.models.live import LiveNet, LiveSpec
@@ -151,6 +151,29 @@ def test_another_models_checkpoint_is_refused(tmp_path: Path) -> None:
     save_checkpoint(path, Checkpoint({"ema": {"w": torch.zeros(1)}}, {"model": "phnet_10m"}))
     with pytest.raises(CheckpointError, match="expected a checkpoint of 'live', received 'phnet_10m'"):
         load_live(path)
+
+
+@pytest.mark.parametrize(
+    ("live", "message"),
+    [({"memory": 3}, "unexpected keyword argument 'memory'"), ({"surfaces": 3}, "surfaces: 3 need pretrained")],
+)
+def test_a_checkpoint_of_a_network_that_is_unknown_here_is_refused(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], live: dict[str, int], message: str
+) -> None:
+    found = load_checkpoint(checkpoint)
+    path = tmp_path / "other.safetensors"
+    save_checkpoint(path, Checkpoint(found.tensors, {**found.meta, "config": {"live": live}}))
+    assert main([str(path), str(tmp_path / "live.onnx")]) == 3
+    told = capsys.readouterr().err
+    assert f"{path}: a checkpoint of another live model" in told
+    assert message in told
+
+
+def test_an_input_that_the_network_cannot_take_is_refused(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(checkpoint), str(tmp_path / "live.onnx"), "--size", "80"]) == 3
+    assert "must be a multiple of 32 pixels, received 80" in capsys.readouterr().err
 
 
 @pytest.mark.slow
