@@ -179,11 +179,28 @@ class Trainer:
             self.progress = Progress(earlier=before.draw)
             return
         self.ema = {k: v.to(self.device.name) for k, v in found.tensors["ema"].items()}
-        self._optimizer_state = dict(found.tensors.get("optimizer", {}))
+        self._optimizer_state = self._unfinished(found, before, path)
         self.progress = before
         if self.dual is not None and "critic" in found.tensors:
             load_weights(self.dual.critic, found.tensors["critic"], str(path))
             restore_optimizer(self.dual.optimizer, found.tensors["critic_optimizer"], str(path))
+
+    def _unfinished(self, found: Checkpoint, before: Progress, path: Path) -> dict[str, Tensor] | None:
+        """The optimizer's state of a stage that goes on; None where the next one begins, with an optimizer of its own.
+
+        Raises:
+            CheckpointError: The stage was begun with another optimizer.
+        """
+        position = locate(self.config, before.samples)
+        if position is None or position.index != before.stage:
+            return None
+        mine, theirs = self.config.optimizer.name, found.meta["config"]["optimizer"]["name"]
+        if mine != theirs:
+            raise CheckpointError(
+                f"{path}: stage {position.stage.name!r} was begun with {theirs!r}, expected {mine!r}; a stage that has "
+                "begun keeps its optimizer, a new run may begin with these weights: --from"
+            )
+        return dict(found.tensors.get("optimizer", {}))
 
     def save(self, optimizer: torch.optim.Optimizer) -> None:
         """Write the checkpoint; a full disk is logged, and the previous checkpoint stays."""
@@ -223,7 +240,7 @@ class Trainer:
         if hasattr(self.network, "use_pfe"):
             self.network.use_pfe = stage.pfe
         optimizer = build_optimizer(config.optimizer, self.network, stage)
-        if self._optimizer_state and progress.stage == index:
+        if self._optimizer_state:
             restore_optimizer(optimizer, self._optimizer_state, str(self.out / LAST))
         self._optimizer_state = None
         progress.stage = index

@@ -199,6 +199,17 @@ def test_a_run_that_stopped_between_two_stages_goes_on_as_if_it_had_not(run: Any
             torch.testing.assert_close(found.tensors[group][name], tensor, atol=0, rtol=0, msg=f"{group}/{name}")
 
 
+@pytest.mark.parametrize(("first", "second"), [("lion", "adamw"), ("adamw", "lion")])
+def test_a_stage_that_has_begun_keeps_its_optimizer(run: Any, first: str, second: str) -> None:
+    settings = {"batch": 8, "lr": 1e-4, "name": first}
+    stages = [{"name": "one", "samples": 16}, {"name": "two", "samples": 16}]
+    run(config(16, optimizer=settings))
+    with pytest.raises(CheckpointError, match=f"stage 'only' was begun with '{first}', expected '{second}'"):
+        run(config(32, optimizer=settings | {"name": second}))
+    # the next stage has an optimizer of its own
+    assert run(config(stages=stages, optimizer=settings | {"name": second})).meta["samples"] == 32
+
+
 def test_phnet_goes_through_its_stages(run: Any) -> None:
     stages = [
         {"name": "encoder and decoder", "samples": 4, "pfe": False},
