@@ -11,9 +11,12 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -228,10 +231,11 @@ def _fingerprint(spec: CacheSpec, portraits: Iterable[PortraitFile], scenes: Ite
 
 
 def build_cache(portraits: list[PortraitFile], scenes: list[Path], spec: CacheSpec, folder: Path) -> CropCache:
-    """Open the crops of these files, decoding them first when `folder` does not hold them yet.
+    """Open the crops of these files, decoding them first when `folder` does not hold them yet, or no longer whole.
 
-    A file that cannot be read is skipped, named in the log and in the result; the arrays are written under another name
-    and moved, so that an interrupted build leaves nothing that looks complete.
+    A file that cannot be read is skipped, named in the log and in the result. The arrays are written into a folder of
+    their own that is moved once it is complete: a build that fails leaves nothing, one that is killed nothing that
+    looks complete, and two at once do not disturb each other. No more than one picture's crops are in memory.
 
     Args:
         portraits: Photographs with mattes.
@@ -244,36 +248,79 @@ def build_cache(portraits: list[PortraitFile], scenes: list[Path], spec: CacheSp
         OSError: The folder cannot be written.
     """
     target = folder / f"crops-{_fingerprint(spec, portraits, scenes)}"
-    paths = target / "portraits.npy", target / "scenes.npy", target / "skipped.json"
-    if not all(p.exists() for p in paths):
-        _decode(portraits, scenes, spec, target)
-    skipped = tuple(json.loads(paths[2].read_text()))
-    return CropCache(np.load(paths[0], mmap_mode="r"), np.load(paths[1], mmap_mode="r"), spec, skipped)
+    try:
+        return _opened(target, spec)
+    except FileNotFoundError:
+        pass
+    except (ValueError, EOFError) as error:
+        log.warning("%s: damaged, so it is made anew: %s", target, error)
+        shutil.rmtree(target, ignore_errors=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f"{target.name}-partial-", dir=folder) as partial:
+            made = Path(partial) / "made"
+            made.mkdir()
+            _decode(portraits, scenes, spec, made)
+            if not target.exists():  # as when another process was faster
+                made.rename(target)
+    except OSError as error:
+        raise OSError(f"{target}: the crops cannot be kept: {error}") from error
+    return _opened(target, spec)
+
+
+def _opened(target: Path, spec: CacheSpec) -> CropCache:
+    skipped = tuple(json.loads((target / "skipped.json").read_text("utf-8")))
+    portraits, scenes = (np.load(target / f"{name}.npy", mmap_mode="r") for name in ("portraits", "scenes"))
+    return CropCache(portraits, scenes, spec, skipped)
+
+
+@contextmanager
+def _growing_array(path: Path, shape: tuple[int, ...]) -> Iterator[Callable[[U8], None]]:
+    """A ``.npy`` file of bytes; what is given takes (n, *shape) more."""
+    with path.open("wb") as file:
+        count = 0
+
+        def write_header() -> None:
+            described = {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
+            np.lib.format.write_array_header_1_0(file, described)
+
+        def add(rows: U8) -> None:
+            nonlocal count
+            file.write(rows.tobytes())
+            count += len(rows)
+
+        write_header()
+        yield add
+        file.seek(0)  # numpy leaves room in the header for any count
+        write_header()
 
 
 def _decode(portraits: list[PortraitFile], scenes: list[Path], spec: CacheSpec, target: Path) -> None:
     skipped: list[str] = []
-    crops, rooms = [], []
-    for index, item in enumerate(portraits):
-        try:
-            crops.append(portrait_crops(read_portrait(item), spec, np.random.default_rng([spec.seed, index])))
-        except ValueError as error:
-            skipped.append(str(error))
-            log.warning("skipped %s", error)
-    for index, path in enumerate(scenes):
-        try:
-            rooms.append(_scene_crops(read_rgb(path), spec, np.random.default_rng([spec.seed, 1, index])))
-        except ValueError as error:
-            skipped.append(str(error))
-            log.warning("skipped %s", error)
-    if not crops:
+
+    def skip(error: ValueError) -> None:
+        skipped.append(str(error))
+        log.warning("skipped %s", error)
+
+    with _growing_array(target / "portraits.npy", (spec.crops + spec.far_crops, spec.size, spec.size, 5)) as add:
+        for index, item in enumerate(portraits):
+            try:
+                crops = portrait_crops(read_portrait(item), spec, np.random.default_rng([spec.seed, index]))
+            except ValueError as error:
+                skip(error)
+            else:
+                add(crops[None])
+    unread = len(skipped)
+    if unread == len(portraits):
         raise ValueError(f"none of {len(portraits)} portraits could be read; the first reason: {skipped[:1]}")
-    log.info("cached %d portraits and %d scenes, skipped %d", len(crops), len(rooms), len(skipped))
-    target.mkdir(parents=True, exist_ok=True)
-    empty = np.zeros((0, spec.size, spec.size, 3), np.uint8)
-    arrays = {"portraits": np.stack(crops), "scenes": np.concatenate(rooms) if rooms else empty}
-    for name, array in arrays.items():
-        partial = target / f"{name}.partial.npy"
-        np.save(partial, array)
-        partial.replace(target / f"{name}.npy")
-    (target / "skipped.json").write_text(json.dumps(skipped))
+    with _growing_array(target / "scenes.npy", (spec.size, spec.size, 3)) as add:
+        for index, path in enumerate(scenes):
+            try:
+                rooms = _scene_crops(read_rgb(path), spec, np.random.default_rng([spec.seed, 1, index]))
+            except ValueError as error:
+                skip(error)
+            else:
+                add(rooms)
+    people, places = len(portraits) - unread, len(scenes) + unread - len(skipped)
+    log.info("cached %d portraits and %d scenes, skipped %d", people, places, len(skipped))
+    (target / "skipped.json").write_text(json.dumps(skipped), "utf-8")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from training.data.cache import CacheSpec, build_cache, default_cache_dir, list_portraits
+from training.data import cache
+from training.data.cache import CacheSpec, PortraitFile, build_cache, default_cache_dir, list_portraits
 
 SPEC = CacheSpec(size=32, crops=2, far_crops=2, scene_crops=3)
 
@@ -96,6 +98,67 @@ def test_a_folder_without_mattes_says_what_is_expected(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.jpg"), np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(FileNotFoundError, match=r"1 photographs but no matte.*NAME\.png"):
         list_portraits(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["portraits.npy", "scenes.npy", "skipped.json"])
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_cache_that_was_cut_short_is_made_anew(
+    data_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, share: float
+) -> None:
+    files = list_portraits(data_folder / "portraits" / "train")
+    scenes = sorted((data_folder / "backgrounds" / "rooms").glob("*.jpg"))
+    first = build_cache(files, scenes, SPEC, tmp_path / "cache")
+    expected = np.array(first.portraits), np.array(first.scenes)
+    (target,) = (tmp_path / "cache").iterdir()
+    whole = (target / name).read_bytes()
+    (target / name).write_bytes(whole[: int(share * len(whole))])
+    again = build_cache(files, scenes, SPEC, tmp_path / "cache")
+    np.testing.assert_array_equal(again.portraits, expected[0])
+    np.testing.assert_array_equal(again.scenes, expected[1])
+    assert "damaged, so it is made anew" in caplog.text
+    assert list((tmp_path / "cache").iterdir()) == [target]
+
+
+def test_two_builds_at_once_do_not_disturb_each_other(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = list_portraits(data_folder / "portraits" / "train")
+    read, second = cache.read_portrait, []
+
+    def read_and_build(item: PortraitFile) -> np.ndarray:
+        if not second and item is files[3]:
+            second.append(True)
+            second.append(build_cache(files, [], SPEC, tmp_path / "cache"))
+        return read(item)
+
+    monkeypatch.setattr(cache, "read_portrait", read_and_build)
+    first = build_cache(files, [], SPEC, tmp_path / "cache")
+    np.testing.assert_array_equal(first.portraits, second[1].portraits)
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_a_full_disk_leaves_no_part_of_a_cache(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, text: str, encoding: str = "") -> None:
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match=r"the crops cannot be kept: .*No space left on device"):
+        build_cache(list_portraits(data_folder / "portraits" / "train"), [], SPEC, tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_the_crops_of_a_folder_are_not_held_in_memory(data_folder: Path, tmp_path: Path) -> None:
+    files = 8 * list_portraits(data_folder / "portraits" / "train")
+    spec = CacheSpec(size=128, crops=3, far_crops=1, scene_crops=1)
+    build_cache(files[:2], [], spec, tmp_path / "cache")
+    tracemalloc.start()
+    crops = build_cache(files, [], spec, tmp_path / "cache")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < crops.portraits.nbytes / 4
 
 
 def test_nothing_readable_is_an_error(data_folder: Path, tmp_path: Path) -> None:
