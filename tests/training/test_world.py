@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import torch
+import torch.distributed as dist
+
+from training.world import join_world
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -28,3 +33,19 @@ def test_both_libraries_keep_to_their_threads() -> None:
         [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout.split() == ["1", "1"]
+
+
+def test_processes_wait_for_the_one_that_decodes_a_large_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = dist.HashStore()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    begin = dist.init_process_group
+
+    def alone(backend: str, timeout: timedelta = timedelta(minutes=30)) -> None:
+        begin("gloo", store=store, rank=0, world_size=1, timeout=timeout)
+
+    monkeypatch.setattr(dist, "init_process_group", alone)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with join_world() as world:
+        assert (world.rank, world.size) == (0, 2)
+        patience = dist.distributed_c10d._get_default_group()._get_backend(torch.device("cpu")).options._timeout
+    assert patience >= timedelta(hours=6)
