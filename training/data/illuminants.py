@@ -15,6 +15,7 @@ import argparse
 import io
 import sys
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,21 +53,28 @@ def load_lights(path: Path) -> Lights:
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: An array is missing or has another shape.
+        ValueError: The file is damaged, or an array is missing, has another shape or holds what is no number.
     """
     if not path.exists():
         raise FileNotFoundError(
             f"{path}: no such file; expected the measured lights that python -m training.data.illuminants writes"
         )
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: expected the .npz of measured lights, received another file or a part of it")
+    maps = {}
     with np.load(path, allow_pickle=False) as archive:
-        maps = {}
         for name in ("to_standard", "from_standard"):
             if name not in archive.files:
                 raise ValueError(f"{path}: expected an array {name!r}, received {archive.files}")
-            maps[name] = np.ascontiguousarray(archive[name], np.float32)
+            try:
+                maps[name] = np.ascontiguousarray(archive[name], np.float32)
+            except (zipfile.BadZipFile, zlib.error) as error:
+                raise ValueError(f"{path}: {name}: damaged: {error}") from error
     for name, value in maps.items():
         if value.ndim != 3 or value.shape[1:] != (3, FEATURES) or value.shape != maps["to_standard"].shape:
             raise ValueError(f"{path}: {name}: expected (K, 3, {FEATURES}), received {value.shape}")
+        if len(value) < 2 or not np.isfinite(value).all():
+            raise ValueError(f"{path}: {name}: expected finite maps of two lights or more, received {value.shape}")
     return Lights(maps["to_standard"], maps["from_standard"])
 
 

@@ -30,6 +30,12 @@ def test_files_are_checked(tmp_path: Path, lights: Lights) -> None:
     np.savez(path, to_standard=lights.to_standard, from_standard=lights.from_standard[:2])
     with pytest.raises(ValueError, match=r"expected \(K, 3, 11\), received \(2, 3, 11\)"):
         load_lights(path)
+    np.savez(path, to_standard=lights.to_standard, from_standard=np.full_like(lights.from_standard, np.nan))
+    with pytest.raises(ValueError, match="from_standard: expected finite maps"):
+        load_lights(path)
+    np.savez(path, to_standard=lights.to_standard[:1], from_standard=lights.from_standard[:1])
+    with pytest.raises(ValueError, match="maps of two lights or more"):
+        load_lights(path)
     np.savez(path, to_standard=lights.to_standard, from_standard=lights.from_standard)
     assert len(load_lights(path)) == 4
 
@@ -77,6 +83,24 @@ def test_coefficients_that_are_not_all_there_are_refused(tmp_path: Path, capsys:
     assert main([str(tmp_path / "list.txt"), str(out)]) == 3
     assert "expected a folder or a .zip" in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.parametrize("kind", ["empty", "cut", "changed", "array", "folder"])
+def test_damaged_files_are_told(tmp_path: Path, lights: Lights, kind: str) -> None:
+    path = tmp_path / "lights.npz"
+    np.savez(path, to_standard=lights.to_standard, from_standard=lights.from_standard)
+    whole = path.read_bytes()
+    if kind == "array":
+        with path.open("wb") as file:
+            np.save(file, lights.to_standard)
+    elif kind == "folder":
+        path.unlink()
+        path.mkdir()
+    else:
+        flipped = whole[:400] + bytes([whole[400] ^ 1]) + whole[401:]
+        path.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "changed": flipped}[kind])
+    with pytest.raises(ValueError, match=r"lights\.npz: .*(expected the \.npz|damaged)"):
+        load_lights(path)
 
 
 def test_the_measured_lights(shared: Path) -> None:
