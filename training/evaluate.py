@@ -144,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=positive, default=1)
     parser.add_argument("--no-baselines", action="store_true", help="only the composite and the models")
     parser.add_argument("--no-oracle", action="store_true")
-    parser.add_argument("--sheets", type=int, default=0, help="pictures of each benchmark to show on a sheet")
+    parser.add_argument("--sheets", type=positive, default=0, help="pictures of each benchmark to show on a sheet")
     return parser
 
 
@@ -169,20 +169,22 @@ def main(argv: list[str] | None = None) -> int:
         if options.data is None and options.harmony4 is None:
             raise ValueError("nothing to score on: give --data, --harmony4 or both")
         predictors = load_predictors(options.models, not options.no_baselines, not options.no_oracle)
-        if options.data is not None:
-            tables += _benchmarks(options, predictors)
+        given = None
         if options.harmony4 is not None:
             given = Harmony4(options.harmony4, options.split, options.size)
+        if options.data is not None:
+            tables += _benchmarks(options, predictors)
+        if given is not None:
             name = f"{options.harmony4.name} {options.split}"
             tables += score_pairs(predictors, harmony_pairs(given), name, "given", len(given))
+        text = markdown(tables, options.size, options.seed)
+        sys.stdout.write(text + "\n")
+        described: dict[str, Any] = {"size": options.size, "seed": options.seed, "tables": [asdict(t) for t in tables]}
+        write_json(options.out / "scores.json", described)
+        (options.out / "scores.md").write_text(text + "\n", "utf-8")
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 3
-    described: dict[str, Any] = {"size": options.size, "seed": options.seed, "tables": [asdict(t) for t in tables]}
-    write_json(options.out / "scores.json", described)
-    text = markdown(tables, options.size, options.seed)
-    (options.out / "scores.md").write_text(text + "\n")
-    sys.stdout.write(text + "\n")
     return 0
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf
 from pydantic import ValidationError
 from torch import nn
 
@@ -20,7 +20,7 @@ from training.benchmarks import BenchmarkPair
 from training.checkpoint import CheckpointError, load_checkpoint, load_weights
 from training.config import TrainConfig
 from training.fit import Fit, FitOptions, fit_parameters
-from training.models.phnet import PHNet
+from training.models.phnet import DIVISOR, PHNet
 from training.objectives import build_objective
 from training.parameters import Parameters
 
@@ -117,7 +117,7 @@ class LiveOnnx:
         options.inter_op_num_threads = 1
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except (Fail, InvalidGraph, InvalidProtobuf) as error:
+        except (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf) as error:
             raise ValueError(f"{path}: cannot be read as an ONNX model: {error}") from error
         shapes = {node.name: node.shape for node in self._session.get_inputs()}
         outputs = {node.name for node in self._session.get_outputs()}
@@ -213,6 +213,9 @@ class PHNetDense:
         """See `Predictor`."""
         if self._last is not None and self._last[0] is pair:
             return self._last[1]
+        if any(side % DIVISOR for side in pair.mask.shape):
+            sides = "x".join(map(str, pair.mask.shape))
+            raise ValueError(f"{self.name}: PHNet needs sides that are multiples of {DIVISOR} pixels, received {sides}")
         composite = torch.from_numpy(np.ascontiguousarray(pair.composite.transpose(2, 0, 1)))[None]
         with torch.inference_mode():
             out = self._model(composite, torch.from_numpy(pair.mask)[None, None])

@@ -127,6 +127,39 @@ def test_missing_data_and_models_are_named(
     assert "none.onnx" in capsys.readouterr().err
 
 
+def test_what_cannot_be_is_told_before_the_work(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ev, "evaluate", lambda *_, **__: pytest.fail("the work has begun"))
+    arguments = ["--data", str(data_folder), "--out", str(tmp_path / "out")]
+    assert ev.main([*arguments, "--harmony4", str(tmp_path / "nowhere")]) == 3
+    assert "nowhere: no such folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        ev.main([*arguments, "--sheets", "-1"])
+    assert "--sheets: expected a whole number from 1 on" in capsys.readouterr().err
+
+
+def test_scores_that_cannot_be_written_are_shown_all_the_same(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path, value: object) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(ev, "write_json", full)
+    arguments = ["--data", str(data_folder), "--out", str(tmp_path), "--size", "32", "--limit", "1", "--no-oracle"]
+    assert ev.main([*arguments, "--no-baselines", "--benchmarks", "same", "--masks", "plain"]) == 3
+    told = capsys.readouterr()
+    assert "## same, plain masks" in told.out
+    assert told.err.startswith("[Errno 28] No space left on device")
+
+
+def test_a_size_that_phnet_cannot_take_is_named(data_folder: Path, lights: Lights) -> None:
+    dense = PHNetDense(PHNet(PHNetConfig("small", (8, 8, 8, 8, 8, 16))).eval(), "dense")
+    photos = ev.load_photos(data_folder / "portraits" / "val", 60, limit=1)
+    with pytest.raises(ValueError, match="dense: PHNet needs sides that are multiples of 8 pixels, received 60x60"):
+        ev.evaluate([Baseline("composite"), dense], photos, lights, benchmarks=["same"], masks=["plain"])
+
+
 def test_damaged_portraits_are_left_out(data_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = data_folder / "portraits" / "val"
     (folder / "p3.jpg").write_bytes(b"broken")

@@ -115,6 +115,10 @@ def test_models_that_are_none_are_named(tmp_path: Path, live_onnx: Write) -> Non
     (tmp_path / "model.pt").touch()
     with pytest.raises(ValueError, match=r"received \.pt"):
         load_predictors([tmp_path / "model.pt"])
+    for content in (b"", b"no model"):
+        (tmp_path / "broken.onnx").write_bytes(content)
+        with pytest.raises(ValueError, match=r"broken\.onnx: cannot be read as an ONNX model"):
+            load_predictors([tmp_path / "broken.onnx"])
     model = onnx.load(live_onnx())
     model.graph.output[0].name = model.graph.node[0].output[0] = "other"
     onnx.save(model, tmp_path / "wrong.onnx")
