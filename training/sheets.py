@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from training.arguments import positive
 from training.benchmarks import BENCHMARKS, Photo, pairs
 from training.data.cache import list_portraits
 from training.data.illuminants import Lights
@@ -124,8 +125,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("model", type=Path, help="a live model, .onnx or .safetensors")
     parser.add_argument("--data", type=Path, required=True, help="folder with portraits/val and backgrounds")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=40)
-    parser.add_argument("--size", type=int, nargs=2, default=(384, 256), metavar=("WIDTH", "HEIGHT"), help="pixels")
+    parser.add_argument("--count", type=positive, default=40)
+    parser.add_argument(
+        "--size", type=positive, nargs=2, default=(384, 256), metavar=("WIDTH", "HEIGHT"), help="pixels"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(argv)
     try:

@@ -51,6 +51,15 @@ def test_command_shows_plain_ours_and_half(
     assert bottom[0] > bottom[1] + 10 > bottom[2] + 20
 
 
+@pytest.mark.parametrize("wrong", [["--count", "0"], ["--size", "0", "64"]])
+def test_sheets_of_nothing_are_refused(
+    data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: list[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["live.onnx", "--data", str(data_folder), "--out", str(tmp_path), *wrong])
+    assert f"{wrong[0]}: expected a whole number from 1 on" in capsys.readouterr().err
+
+
 def test_missing_model_is_named(data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     assert main([str(tmp_path / "bad.onnx"), "--data", str(data_folder), "--out", str(tmp_path)]) == 3

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from training.arguments import positive
 from training.data.cache import PICTURE_SUFFIXES, list_portraits, read_portrait, read_rgb
 
 __all__ = ["PackReport", "make_pack"]
@@ -82,6 +83,8 @@ def _pack_scenes(source: Path, target: Path, short_side: int, report: PackReport
             report.skipped.append(str(error))
             continue
         place = (target / path.relative_to(source)).with_suffix(".jpg")
+        if place.exists():  # of a picture whose name differs in the suffix alone
+            place = place.with_name(f"{path.name}.jpg")
         _write(place, np.ascontiguousarray(small[..., ::-1]), report)
         report.pictures += 1
 
@@ -121,7 +124,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.data.pack", description="Make training data small.")
     parser.add_argument("data", type=Path)
     parser.add_argument("pack", type=Path)
-    parser.add_argument("--short-side", type=int, default=128, help="pixels")
+    parser.add_argument("--short-side", type=positive, default=128, help="pixels")
     options = parser.parse_args(argv)
     try:
         report = make_pack(options.data, options.pack, options.short_side)

@@ -7,6 +7,7 @@ taken, and they end where it first touches a side.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 from training.data.cache import PICTURE_SUFFIXES, PortraitFile, read_portrait, read_rgb
 
 __all__ = ["RealComposite", "fits", "list_scenes", "place", "real_composites"]
+
+log = logging.getLogger(__name__)
 
 F32Array = NDArray[np.float32]
 U8Array = NDArray[np.uint8]
@@ -134,6 +137,18 @@ def _mixed(scenes: Sequence[Path], rng: np.random.Generator) -> list[Path]:
     return [path for _, _, path in turns]
 
 
+def _next_scene(rooms: list[Path], turn: int) -> tuple[Path, U8Array]:
+    """The scene whose turn it is; those that cannot be read are logged and taken off the list."""
+    while rooms:
+        room = rooms[turn % len(rooms)]
+        try:
+            return room, read_rgb(room)
+        except ValueError as error:
+            log.warning("skipped %s", error)
+            rooms.remove(room)
+    raise ValueError("none of the scenes can be read")
+
+
 def real_composites(
     people: Sequence[PortraitFile], scenes: Sequence[Path], count: int, *, size_wh: tuple[int, int], seed: int = 0
 ) -> list[RealComposite]:
@@ -145,6 +160,9 @@ def real_composites(
         count: How many; fewer come back when not enough people fit.
         size_wh: Width and height of the results, pixels.
         seed: Of choice and placement.
+
+    Raises:
+        ValueError: None of the scenes can be read, or nobody fits.
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(people))
@@ -159,7 +177,9 @@ def real_composites(
             continue  # named by whoever lists the folder; a sheet needs only enough of them
         if not fits(portrait[..., 3]):
             continue
-        room = rooms[len(made) % len(rooms)]
-        rgb, alpha = place(portrait, read_rgb(room), size_wh, rng)
+        room, scene = _next_scene(rooms, len(made))
+        rgb, alpha = place(portrait, scene, size_wh, rng)
         made.append(RealComposite(f"{people[index].photo.stem} over {room.stem}", rgb, alpha))
+    if not made:
+        raise ValueError(f"none of {len(people)} portraits shows a person who can be cut out without a straight edge")
     return made

@@ -48,3 +48,14 @@ def test_it_overwrites_nothing_and_needs_portraits(
     assert "exists already" in capsys.readouterr().err
     assert main([str(tmp_path / "nothing"), str(tmp_path / "other")]) == 3
     assert "no such folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([str(data_folder), str(tmp_path / "other"), "--short-side", "0"])
+    assert not (tmp_path / "other").exists()
+
+
+def test_pictures_that_differ_by_their_suffix_alone_stay_two(data_folder: Path, tmp_path: Path) -> None:
+    rooms = data_folder / "backgrounds" / "rooms"
+    cv2.imwrite(str(rooms / "room1.png"), np.full((60, 90, 3), 200, np.uint8))
+    report = make_pack(data_folder, tmp_path / "pack")
+    assert report.pictures == 20
+    assert len(scene_files(tmp_path / "pack", ("backgrounds/rooms",))) == 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -83,6 +84,27 @@ def test_folders_of_scenes_take_turns(data_folder: Path) -> None:
     people = list_portraits(data_folder / "portraits" / "val")
     made = real_composites(people, list_scenes(data_folder / "backgrounds"), 2, size_wh=(96, 64))
     assert sorted(c.name.split()[-1].rstrip("0123456789") for c in made) == ["room", "tree"]
+
+
+def test_scenes_that_cannot_be_read_are_skipped(data_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    people, scenes = list_portraits(data_folder / "portraits" / "val"), list_scenes(data_folder / "backgrounds")
+    scenes[1].write_bytes(b"broken")
+    made = real_composites(people, scenes, 8, size_wh=(96, 64))
+    assert {c.name.split()[-1] for c in made} == {"room0", "room2"}
+    assert caplog.text.count("room1.jpg: cannot be decoded") == 1
+    for path in scenes:
+        path.write_bytes(b"broken")
+    with pytest.raises(ValueError, match="none of the scenes can be read"):
+        real_composites(people, scenes, 8, size_wh=(96, 64))
+
+
+def test_nobody_who_fits_is_told(data_folder: Path) -> None:
+    people, scenes = list_portraits(data_folder / "portraits" / "val"), list_scenes(data_folder / "backgrounds")
+    for item in people:
+        shape = cv2.imread(str(item.matte), cv2.IMREAD_GRAYSCALE).shape
+        cv2.imwrite(str(item.matte), np.full(shape, 255, np.uint8))
+    with pytest.raises(ValueError, match="none of 8 portraits shows a person who can be cut out"):
+        real_composites(people, scenes, 8, size_wh=(96, 64))
 
 
 def test_folder_without_pictures_is_named(tmp_path: Path) -> None:
