@@ -31,6 +31,7 @@ from torch.nn import functional
 from tqdm import trange
 
 from training.arguments import positive
+from training.checkpoint import CheckpointError, load_weights
 from training.data.cache import CacheSpec, build_cache, default_cache_dir, list_portraits
 from training.data.illuminants import load_lights
 from training.data.scenes import list_scenes, real_composites
@@ -50,7 +51,7 @@ def load_config(path: Path | None) -> JudgeConfig:
     """Defaults, changed by the keys of a TOML file.
 
     Raises:
-        ValueError: An unknown key; the known ones are named.
+        ValueError: An unknown key, the known ones are named; or a value that is no number of its kind.
     """
     if path is None:
         return JudgeConfig()
@@ -58,6 +59,11 @@ def load_config(path: Path | None) -> JudgeConfig:
     known = {f.name for f in fields(JudgeConfig)}
     if unknown := set(values) - known:
         raise ValueError(f"{path}: unknown keys {sorted(unknown)}; known are {', '.join(sorted(known))}")
+    for name, default in asdict(JudgeConfig()).items():
+        value = values.get(name, default)
+        if not isinstance(value, type(default) if isinstance(default, int) else int | float) or value < 0:
+            kind = "a whole number" if isinstance(default, int) else "a number"
+            raise ValueError(f"{path}: {name}: expected {kind} from 0 on, received {value!r}")
     return JudgeConfig(**values)
 
 
@@ -89,11 +95,19 @@ def train(data: JudgeData, config: JudgeConfig) -> Judge:
 
 
 def save_judge(path: Path, judge: Judge, config: JudgeConfig) -> None:
-    """Write weights and configuration; the file appears whole or not at all."""
+    """Write weights and configuration; the file appears whole or not at all.
+
+    Raises:
+        OSError: It cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
-    save_file(judge.state_dict(), partial, metadata={"judge": json.dumps(asdict(config))})
-    partial.replace(path)
+    try:
+        save_file(judge.state_dict(), partial, metadata={"judge": json.dumps(asdict(config))})
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(f"{path}: cannot write the judge: {error}") from error
 
 
 def load_judge(path: Path) -> tuple[Judge, JudgeConfig]:
@@ -110,9 +124,12 @@ def load_judge(path: Path) -> tuple[Judge, JudgeConfig]:
         raise ValueError(f"{path}: cannot be read as safetensors: {error}") from error
     if "judge" not in metadata:
         raise ValueError(f"{path}: expected a judge, received {len(state)} weights from {', '.join(list(state)[:2])}")
-    config = JudgeConfig(**json.loads(metadata["judge"]))
-    judge = Judge(config.width, config.seam)
-    judge.load_state_dict(state)
+    try:
+        config = JudgeConfig(**json.loads(metadata["judge"]))
+        judge = Judge(config.width, config.seam)
+        load_weights(judge, state, str(path))
+    except (TypeError, ValueError, CheckpointError) as error:
+        raise ValueError(f"{path}: a judge of another kind: {error}") from error
     return judge.eval(), config
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from training import judge as jg
@@ -108,6 +109,30 @@ def test_other_files_and_keys_are_named(tmp_path: Path) -> None:
     (tmp_path / "judge.toml").write_text("step = 4\n")
     with pytest.raises(ValueError, match=r"unknown keys \['step'\]; known are batch"):
         jg.load_config(tmp_path / "judge.toml")
+    (tmp_path / "judge.toml").write_text('steps = "four"\n')
+    with pytest.raises(ValueError, match="steps: expected a whole number from 0 on, received 'four'"):
+        jg.load_config(tmp_path / "judge.toml")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [('{"sides": 64}', "unexpected keyword argument 'sides'"), ("{}", "differences, first: layers")],
+)
+def test_judges_of_another_kind_are_named(tmp_path: Path, config: str, message: str) -> None:
+    save_file({"w": torch.zeros(1)}, tmp_path / "j.safetensors", metadata={"judge": config})
+    with pytest.raises(ValueError, match=f"j.safetensors: a judge of another kind: .*{message}"):
+        jg.load_judge(tmp_path / "j.safetensors")
+
+
+def test_a_judge_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(state: object, path: Path, metadata: object) -> None:
+        path.touch()
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr(jg, "save_file", full)
+    with pytest.raises(OSError, match=r"j\.safetensors: cannot write the judge: No space left"):
+        jg.save_judge(tmp_path / "j.safetensors", Judge(TINY.width, TINY.seam), TINY)
+    assert not list(tmp_path.iterdir())
 
 
 def test_loss_that_is_not_finite_stops(lights: Lights) -> None:
