@@ -32,6 +32,7 @@ from training.data.cache import CacheSpec, CropCache, build_cache, list_portrait
 from training.data.illuminants import Lights, load_lights
 from training.dual import DualStream
 from training.models.live import LiveNet
+from training.models.phnet import PHNet
 from training.objectives import build_objective, to_device
 from training.schedule import build_optimizer, learning_rate, locate, set_learning_rate
 from training.validation import Validation, scene_files
@@ -237,8 +238,9 @@ class Trainer:
         """Steps of one stage; the optimizer is new in each."""
         config, progress, run = self.config, self.progress, self.config.run
         stage = config.stages[index]
-        if hasattr(self.network, "use_pfe"):
+        if isinstance(self.network, PHNet):
             self.network.use_pfe = stage.pfe
+            self.ema["pfe_share"].copy_(self.network.pfe_share)  # a switch has no average
         optimizer = build_optimizer(config.optimizer, self.network, stage)
         if self._optimizer_state:
             restore_optimizer(optimizer, self._optimizer_state, str(self.out / LAST))

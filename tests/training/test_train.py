@@ -222,6 +222,14 @@ def test_phnet_goes_through_its_stages(run: Any) -> None:
     assert 0 < len(momenta) < len(found.tensors["model"])
 
 
+def test_the_averaged_phnet_uses_all_of_its_feature_extractor(run: Any) -> None:
+    stages = [{"name": "without", "samples": 8, "pfe": False}, {"name": "with", "samples": 8}]
+    optimizer = {"name": "lion", "lr": 1e-4, "batch": 2, "warmup": 0, "decay": 0}
+    settings = config(model="phnet_10m", stages=stages, optimizer=optimizer)
+    assert run(config(model="phnet_10m", stages=stages[:1], optimizer=optimizer)).tensors["ema"]["pfe_share"] == 0
+    assert run(settings).tensors["ema"]["pfe_share"] == 1
+
+
 def test_both_streams_run_and_resume(run: Any) -> None:
     settings = {"dual": {"every": 2, "batch": 4, "width": 8, "warmup": 2}}
     whole = run(config(64, **settings), "whole")
