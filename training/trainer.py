@@ -45,6 +45,9 @@ log = logging.getLogger(__name__)
 EMA_STEPS = 4
 """The averaged weights are updated once in this many steps."""
 
+LEAST_SCALE = 2.0**-10
+"""Gradients that are no numbers in fp16 even when scaled by less than this, 26 halvings after the start, are none."""
+
 LAST = "last.safetensors"
 """Name of the checkpoint in the folder of a run."""
 
@@ -181,6 +184,8 @@ class Trainer:
             return
         self.ema = {k: v.to(self.device.name) for k, v in found.tensors["ema"].items()}
         self._optimizer_state = self._unfinished(found, before, path)
+        if self._scaler.is_enabled() and found.meta.get("scaler"):
+            self._scaler.load_state_dict(found.meta["scaler"])
         self.progress = before
         if self.dual is not None and "critic" in found.tensors:
             load_weights(self.dual.critic, found.tensors["critic"], str(path))
@@ -211,7 +216,12 @@ class Trainer:
                 "critic": self.dual.critic.state_dict(),
                 "critic_optimizer": optimizer_tensors(self.dual.optimizer),
             }
-        meta = {"model": self.config.model, "config": self.config.model_dump(mode="json"), **asdict(self.progress)}
+        meta = {
+            "model": self.config.model,
+            "config": self.config.model_dump(mode="json"),
+            "scaler": self._scaler.state_dict(),
+            **asdict(self.progress),
+        }
         try:
             save_checkpoint(self.out / LAST, Checkpoint(tensors, meta))
         except OSError:
@@ -300,7 +310,8 @@ class Trainer:
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's own
         self._scaler.unscale_(optimizer)
         terms["gradient"] = nn.utils.clip_grad_norm_(self.network.parameters(), config.optimizer.clip).detach()
-        if not self._scaler.is_enabled():  # which leaves out such a step by itself, and lowers its scale
+        # the scaler leaves out such a step by itself, and halves its scale; it would do so for ever
+        if not self._scaler.is_enabled() or self._scaler.get_scale() < LEAST_SCALE:
             self._check("gradient", terms["gradient"], terms)
         self._scaler.step(optimizer)
         self._scaler.update()

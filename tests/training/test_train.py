@@ -106,16 +106,41 @@ def test_weights_that_are_no_numbers_stop_the_run_and_keep_the_checkpoint(run: A
     assert path.read_bytes() == before
 
 
+MEASURE = LiveObjective.measure
+
+
+def steep(self: LiveObjective, network: Any, batch: Any, device: Any) -> Outcome:
+    """As the live model's own, but with a gradient that is no number."""
+    outcome = MEASURE(self, network, batch, device)
+    return Outcome(outcome.loss + (0 * network.enter.bias.sum()).sqrt(), outcome.terms, outcome.fmse)
+
+
+@pytest.fixture
+def scaled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs scale their gradients as those in fp16 do, which only a GPU can take."""
+    scaler = torch.amp.GradScaler
+    monkeypatch.setattr(torch.amp, "GradScaler", lambda enabled: scaler("cpu", init_scale=8.0, growth_interval=4))
+
+
+@pytest.mark.usefixtures("scaled")
+def test_the_scale_of_gradients_is_kept_when_a_run_goes_on(run: Any) -> None:
+    whole = run(config(96), "whole").meta["scaler"]
+    run(config(48), "parts")
+    assert run(config(96), "parts").meta["scaler"] == whole
+    assert whole["scale"] == 64
+
+
+@pytest.mark.usefixtures("scaled")
+def test_gradients_that_are_no_numbers_at_any_scale_stop_the_run(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LiveObjective, "measure", steep)
+    with pytest.raises(DivergedError, match=r"step 14, 112 samples: the gradient is nan"):
+        run(config(160))
+
+
 def test_a_gradient_that_is_no_number_stops_the_run_before_it_reaches_the_weights(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(config(40))
-    measure = LiveObjective.measure
-
-    def steep(self: LiveObjective, network: Any, batch: Any, device: Any) -> Outcome:
-        outcome = measure(self, network, batch, device)
-        return Outcome(outcome.loss + (0 * network.enter.bias.sum()).sqrt(), outcome.terms, outcome.fmse)
-
     monkeypatch.setattr(LiveObjective, "measure", steep)
     path = tmp_path / "run" / "last.safetensors"
     before = path.read_bytes()
