@@ -326,9 +326,10 @@ class Trainer:
         if torch.isfinite(value):
             return
         parts = ", ".join(f"{k} {float(v):.3g}" for k, v in terms.items())
+        kept = f"{self.out / LAST} is from before" if (self.out / LAST).exists() else "there is no checkpoint yet"
         raise DivergedError(
             f"step {self.progress.step}, {self.progress.samples} samples: the {name} is {float(value)} ({parts}); "
-            f"{self.out / LAST} is from before; lower the learning rate and start again with the same --out"
+            f"{kept}; lower the learning rate and start again with the same --out"
         )
 
     def _second_stream(self, forward: nn.Module) -> tuple[Tensor, dict[str, Tensor], int] | None:

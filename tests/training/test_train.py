@@ -106,6 +106,11 @@ def test_weights_that_are_no_numbers_stop_the_run_and_keep_the_checkpoint(run: A
     assert path.read_bytes() == before
 
 
+def test_a_run_that_diverges_at_once_names_no_checkpoint(run: Any) -> None:
+    with pytest.raises(DivergedError, match=r"step 1, 8 samples: the loss is nan .*; there is no checkpoint yet"):
+        run(config(48, optimizer={"lr": 1e30, "batch": 8, "warmup": 0, "decay": 0}))
+
+
 MEASURE = LiveObjective.measure
 
 
