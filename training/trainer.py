@@ -14,7 +14,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from training.checkpoint import (
@@ -31,6 +30,7 @@ from training.data.augment import PairMaker, PairRecipe, TaskRecipe
 from training.data.cache import CacheSpec, CropCache, build_cache, list_portraits
 from training.data.illuminants import Lights, load_lights
 from training.dual import DualStream
+from training.events import Events
 from training.models.live import LiveNet
 from training.models.phnet import PHNet
 from training.objectives import build_objective, to_device
@@ -234,17 +234,17 @@ class Trainer:
             DivergedError: Loss or gradient is not finite.
         """
         self.out.mkdir(parents=True, exist_ok=True)
-        writer = SummaryWriter(str(self.out / "events")) if self.world.rank == 0 else None
+        events = Events(self.out / "events") if self.world.rank == 0 else None
         try:
             while (position := locate(self.config, self.progress.samples)) is not None:
                 log.info("stage %r, %d samples", position.stage.name, position.stage.samples)
-                self._stage(position.index, writer)
+                self._stage(position.index, events)
         finally:
-            if writer is not None:
-                writer.close()
+            if events is not None:
+                events.close()
         return self.progress
 
-    def _stage(self, index: int, writer: SummaryWriter | None) -> None:
+    def _stage(self, index: int, events: Events | None) -> None:
         """Steps of one stage; the optimizer is new in each."""
         config, progress, run = self.config, self.progress, self.config.run
         stage = config.stages[index]
@@ -269,19 +269,19 @@ class Trainer:
             bar.update(seen * self.world.size)
             if progress.step % EMA_STEPS == 0:
                 self._average()
-            if writer is None:
+            if events is None:
                 continue
             if progress.step % run.log_steps == 0:
-                self._log(writer, terms | {"learning_rate": torch.tensor(rate)}, bar)
+                self._log(events, terms | {"learning_rate": torch.tensor(rate)}, bar)
             if time.monotonic() - checked > 60 * run.validate_minutes:
-                self._validate(writer)
+                self._validate(events)
                 checked = time.monotonic()
             if time.monotonic() - saved > 60 * run.checkpoint_minutes:
                 self.save(optimizer)
                 saved = time.monotonic()
         bar.close()
-        if writer is not None:
-            self._validate(writer)
+        if events is not None:
+            self._validate(events)
             self.save(optimizer)
 
     def _wrapped(self) -> nn.Module:
@@ -363,12 +363,12 @@ class Trainer:
             self.network.load_state_dict(own)
             self.network.train()
 
-    def _log(self, writer: SummaryWriter, terms: dict[str, Tensor], bar: tqdm[Any]) -> None:
+    def _log(self, events: Events, terms: dict[str, Tensor], bar: tqdm[Any]) -> None:
         for name, value in terms.items():
-            writer.add_scalar(f"train/{name}", float(value), self.progress.samples)
+            events.scalar(f"train/{name}", float(value), self.progress.samples)
         bar.set_postfix({k: f"{float(terms[k]):.4g}" for k in ("loss", "fmse", "adversarial") if k in terms})
 
-    def _validate(self, writer: SummaryWriter) -> None:
+    def _validate(self, events: Events) -> None:
         if self.validation is None:
             return
         with self._averaged() as network:
@@ -377,7 +377,7 @@ class Trainer:
         self.progress.curve.append([self.progress.samples, found])
         for name, scores in found.items():
             for key, value in scores.items():
-                writer.add_scalar(f"val/{name}/{key}", value, self.progress.samples)
+                events.scalar(f"val/{name}/{key}", value, self.progress.samples)
         for name, picture in pictures.items():
-            writer.add_image(f"val/{name}", picture, self.progress.samples)
+            events.picture(f"val/{name}", picture, self.progress.samples)
         log.info("%d samples: %s", self.progress.samples, found)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from training import trainer
+from training import events, trainer
 from training.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
 from training.config import TrainConfig
 from training.data.augment import PairBatch, PairMaker
@@ -167,6 +167,20 @@ def test_a_full_disk_is_logged_and_training_goes_on(
     found = run(config(96))
     assert found.meta["samples"] == 48
     assert [r.message for r in caplog.records if r.levelno == logging.ERROR] == ["the checkpoint was not written"]
+    caplog.clear()
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_curves_that_cannot_be_written_do_not_stop_the_run(
+    run: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, first: bool
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(events.SummaryWriter, "__init__" if first else "add_scalar", full)
+    assert run(config(48)).meta["samples"] == 48
+    (told,) = [r.message for r in caplog.records if r.levelno == logging.ERROR]
+    assert told.endswith("no more curves and pictures are written: [Errno 28] No space left on device")
     caplog.clear()
 
 
