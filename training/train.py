@@ -38,7 +38,7 @@ def train(
     Raises:
         CheckpointError: A checkpoint is damaged or of another model.
         DivergedError: Loss or gradient is not finite.
-        OSError: Data are missing.
+        OSError: Data are missing, or the last checkpoint cannot be written.
     """
     torch.set_flush_denormal(True)
     limit_threads(config.run.threads)
@@ -54,7 +54,7 @@ def train(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Command line; returns 0, 2 for a wrong configuration, 3 for data or checkpoint, 4 when the loss diverged."""
+    """Command line; returns 0, 2 for a wrong configuration, 3 for data, checkpoint or disk, 4 for a diverged loss."""
     parser = argparse.ArgumentParser(prog="python -m training.train", description="Train PHNet or the live model.")
     parser.add_argument("config", help="name in training/configs, or path to a .toml")
     parser.add_argument("--data", type=Path, required=True)

@@ -209,7 +209,11 @@ class Trainer:
         return dict(found.tensors.get("optimizer", {}))
 
     def save(self, optimizer: torch.optim.Optimizer) -> None:
-        """Write the checkpoint; a full disk is logged, and the previous checkpoint stays."""
+        """Write the checkpoint.
+
+        Raises:
+            OSError: The disk is full or the folder cannot be written; the previous checkpoint stays.
+        """
         tensors = {"model": self.network.state_dict(), "ema": self.ema, "optimizer": optimizer_tensors(optimizer)}
         if self.dual is not None:
             tensors |= {
@@ -222,16 +226,21 @@ class Trainer:
             "scaler": self._scaler.state_dict(),
             **asdict(self.progress),
         }
+        save_checkpoint(self.out / LAST, Checkpoint(tensors, meta))
+
+    def _save_if_possible(self, optimizer: torch.optim.Optimizer) -> None:
+        """Write the checkpoint before the run ends; a full disk is logged, since it may have room the next time."""
         try:
-            save_checkpoint(self.out / LAST, Checkpoint(tensors, meta))
-        except OSError:
-            log.exception("the checkpoint was not written")
+            self.save(optimizer)
+        except OSError as error:
+            log.error("%s; training goes on", error)
 
     def run(self) -> Progress:
         """Train through all stages.
 
         Raises:
             DivergedError: Loss or gradient is not finite.
+            OSError: The folder of the run, or the last checkpoint, cannot be written.
         """
         self.out.mkdir(parents=True, exist_ok=True)
         events = Events(self.out / "events") if self.world.rank == 0 else None
@@ -277,12 +286,15 @@ class Trainer:
                 self._validate(events)
                 checked = time.monotonic()
             if time.monotonic() - saved > 60 * run.checkpoint_minutes:
-                self.save(optimizer)
+                self._save_if_possible(optimizer)
                 saved = time.monotonic()
         bar.close()
         if events is not None:
             self._validate(events)
-            self.save(optimizer)
+            if index + 1 == len(config.stages):
+                self.save(optimizer)
+            else:
+                self._save_if_possible(optimizer)
 
     def _wrapped(self) -> nn.Module:
         network: nn.Module = self.network

@@ -155,19 +155,39 @@ def test_a_gradient_that_is_no_number_stops_the_run_before_it_reaches_the_weight
     assert path.read_bytes() == before
 
 
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Checkpoints cannot be written while the number in the list is above 0, which falls by one each time."""
+    left = [0]
+
+    def write(path: Path, checkpoint: Checkpoint) -> None:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise OSError(28, "No space left on device")
+        save_checkpoint(path, checkpoint)
+
+    monkeypatch.setattr(trainer, "save_checkpoint", write)
+    return left
+
+
 def test_a_full_disk_is_logged_and_training_goes_on(
-    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    run: Any, full_disk: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:
-    run(config(48))
-
-    def full(path: Path, checkpoint: Checkpoint) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(trainer, "save_checkpoint", full)
-    found = run(config(96))
-    assert found.meta["samples"] == 48
-    assert [r.message for r in caplog.records if r.levelno == logging.ERROR] == ["the checkpoint was not written"]
+    full_disk[0] = 3
+    often = {"precision": "fp32", "log_steps": 2, "ema": 0.5, "checkpoint_minutes": 1e-6}
+    stages = [{"name": "one", "samples": 16}, {"name": "two", "samples": 16}]
+    assert run(config(run=often, stages=stages)).meta["samples"] == 32
+    told = [r.message for r in caplog.records if r.levelno == logging.ERROR]
+    assert told == ["[Errno 28] No space left on device; training goes on"] * 3
     caplog.clear()
+
+
+def test_a_run_whose_result_cannot_be_written_is_no_success(run: Any, full_disk: list[int], tmp_path: Path) -> None:
+    run(config(48))
+    full_disk[0] = 1
+    with pytest.raises(OSError, match="No space left"):
+        run(config(96))
+    assert load_checkpoint(tmp_path / "run" / "last.safetensors").meta["samples"] == 48
 
 
 @pytest.mark.parametrize("first", [True, False])
