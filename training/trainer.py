@@ -95,13 +95,10 @@ def _recipe(data: DataConfig) -> PairRecipe:
     )
 
 
-def _crops(data: DataConfig, root: Path, cache: Path, rank: int) -> CropCache:
+def _crops(data: DataConfig, root: Path, scenes: list[Path], cache: Path, rank: int) -> CropCache:
     """Open the cache; the first process builds it, the others wait for it."""
     spec = CacheSpec(data.size, data.crops, data.far_crops, data.scene_crops, neutral=data.neutral)
-    files, scenes = list_portraits(root / data.portraits)[: data.limit], scene_files(root, data.scenes)
-    scenes = scenes[: data.limit]
-    if not scenes and rank == 0 and any(task.swap for task in data.tasks.values()):
-        log.warning("%s: no scenes in %s, so nobody is put into another one", root, " and ".join(data.scenes))
+    files = list_portraits(root / data.portraits)[: data.limit]
     if dist.is_initialized() and rank > 0:
         dist.barrier()
     crops = build_cache(files, scenes, spec, cache)
@@ -131,20 +128,20 @@ class Trainer:
         self.network = self.objective.build().to(self.device.name).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # stub
         self.ema = {k: v.clone() for k, v in self.network.state_dict().items()}
         self.progress = Progress()
-        crops = _crops(config.data, data, cache, world.rank)
+        scenes = scene_files(data, config.data.scenes)[: config.data.limit]
+        crops = _crops(config.data, data, scenes, cache, world.rank)
         lights = load_lights(data / config.data.lights)
         self.pairs = PairMaker(crops, lights, _recipe(config.data), config.run.seed + 1, config.data.samples)
-        self.validation = self._validation(data, lights, cache) if world.rank == 0 else None
+        self.validation = self._validation(data, scenes, lights, cache) if world.rank == 0 else None
         self.dual = self._dual(crops, lights)
         self._optimizer_state: dict[str, Tensor] | None = None
         self._scaler = torch.amp.GradScaler(enabled=self.device.dtype == torch.float16)
 
-    def _validation(self, data: Path, lights: Lights, cache: Path) -> Validation | None:
+    def _validation(self, data: Path, scenes: list[Path], lights: Lights, cache: Path) -> Validation | None:
         folder = data / "portraits" / "val"
         if not folder.is_dir():
             log.warning("%s: no such folder, so nothing is validated", folder)
             return None
-        scenes = scene_files(data, self.config.data.scenes)[: self.config.data.limit]
         count = min(256, self.config.data.limit or 256)
         return Validation(self.config, folder, scenes, lights, cache=cache, count=count)
 

@@ -5,6 +5,7 @@ These are quick looks at the training size; `training.evaluate` gives the scores
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from torch import Tensor, nn
 
 from training.config import TrainConfig
 from training.data.augment import PairMaker, PairRecipe, TaskRecipe
-from training.data.cache import CacheSpec, build_cache, list_portraits
+from training.data.cache import PICTURE_SUFFIXES, CacheSpec, build_cache, list_portraits
 from training.data.illuminants import Lights
 from training.objectives import Device, Objective, composite_fmse, to_device
 
 __all__ = ["VALIDATION_SETS", "Validation", "scene_files"]
+
+log = logging.getLogger(__name__)
 
 SOFT, GROWN = (1.0, 0.0, 0.0, 0.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
 
@@ -39,9 +42,11 @@ Scores = dict[str, dict[str, float]]
 
 
 def scene_files(data: Path, folders: tuple[str, ...]) -> list[Path]:
-    """The pictures of some folders below `data`, sorted; folders that do not exist give none."""
-    suffixes = {".jpg", ".jpeg", ".png", ".webp"}
-    return [p for f in folders for p in sorted((data / f).glob("*")) if p.suffix.lower() in suffixes]
+    """The pictures of some folders below `data`, sorted; folders that do not exist give none, and are logged."""
+    for folder in folders:
+        if not (data / folder).is_dir():
+            log.warning("%s: no such folder, so no scenes are taken from it", data / folder)
+    return [p for f in folders for p in sorted((data / f).glob("*")) if p.suffix.lower() in PICTURE_SUFFIXES]
 
 
 class Validation:

@@ -66,13 +66,6 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(run: Any) -> None:
     assert [samples for samples, _ in parts.meta["curve"]] == [48, 96]
 
 
-def test_a_run_without_scenes_says_so(run: Any, caplog: pytest.LogCaptureFixture) -> None:
-    settings = config(16).model_dump()
-    settings["data"]["scenes"] = ["backgrounds/none", "backgrounds/neither"]
-    run(TrainConfig.model_validate(settings))
-    assert "no scenes in backgrounds/none and backgrounds/neither" in caplog.text
-
-
 def test_it_writes_scalars_pictures_and_scores(run: Any, tmp_path: Path) -> None:
     found = run(config(64))
     scores = found.meta["curve"][-1][1]

@@ -69,3 +69,9 @@ def test_composite_error_without_a_person_is_zero() -> None:
     assert found[0] == 0
     expected = ((batch["pixels"][1, 0] - batch["pixels"][1, 1]) * 255).square().mean()
     torch.testing.assert_close(found[1], expected)
+
+
+def test_folders_of_scenes_that_do_not_exist_are_named(data_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert len(scene_files(data_folder, ("backgrounds/rooms", "backgrounds/room"))) == 3
+    (record,) = caplog.records
+    assert record.message.endswith("backgrounds/room: no such folder, so no scenes are taken from it")

@@ -92,7 +92,7 @@ def default_cache_dir() -> Path:
 
 
 def list_portraits(folder: Path) -> list[PortraitFile]:
-    """All photographs of a folder that have a matte ``NAME.png`` beside them, sorted by name.
+    """All photographs of a folder that have a matte ``NAME.png`` beside them, sorted by name; the others are logged.
 
     Raises:
         FileNotFoundError: The folder is missing, or no photograph in it has a matte.
@@ -105,6 +105,12 @@ def list_portraits(folder: Path) -> list[PortraitFile]:
         raise FileNotFoundError(
             f"{folder}: {len(photos)} photographs but no matte beside any; expected NAME.png for each NAME.jpg, "
             "8-bit grey, 255 = person"
+        )
+    kept = {item.photo for item in found}
+    if left := [p.name for p in photos if p not in kept]:
+        few = ", ".join(left[:5]) + ", …" * (len(left) > 5)
+        log.warning(
+            "%s: left out %d of %d photographs, which have no matte NAME.png: %s", folder, len(left), len(photos), few
         )
     return found
 

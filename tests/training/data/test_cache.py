@@ -100,6 +100,16 @@ def test_a_folder_without_mattes_says_what_is_expected(tmp_path: Path) -> None:
         list_portraits(tmp_path)
 
 
+def test_photographs_without_a_matte_are_counted_and_named(data_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = data_folder / "portraits" / "train"
+    assert not caplog.records
+    for index in (2, 5):
+        (folder / f"p{index}.png").unlink()
+    assert len(list_portraits(folder)) == 6
+    (record,) = caplog.records
+    assert "left out 2 of 8 photographs, which have no matte NAME.png: p2.jpg, p5.jpg" in record.message
+
+
 @pytest.mark.parametrize("name", ["portraits.npy", "scenes.npy", "skipped.json"])
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_a_cache_that_was_cut_short_is_made_anew(
