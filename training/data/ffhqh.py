@@ -182,6 +182,8 @@ def find_portraits(portraits: Path, mattes: Path | None, report: Report) -> list
     for folder in (portraits, mattes or portraits):
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder}: no such folder; expected portraits and their mattes NAME.png")
+    if mattes is not None and mattes.resolve() == portraits.resolve():
+        mattes = None  # else each matte would be a photograph too, and its own matte
     suffixes = SUFFIXES if mattes else tuple(s for s in SUFFIXES if s != ".png")
     photos = sorted(p for p in portraits.rglob("*") if p.suffix.lower() in suffixes)
     found = []
@@ -233,10 +235,12 @@ def make_pair(item: PortraitFile, size: int | None, variant: int = 0, seed: int 
         seed: Of the recipe.
 
     Raises:
-        ValueError: A file is damaged, the sizes differ, or the matte is empty.
+        ValueError: A file is damaged, the sizes differ, or the matte is empty, perhaps only at that size.
     """
     picture = _fitted(read_portrait(item), size)
     real, matte = picture[..., :3], picture[..., 3]
+    if not (matte > 127).any():
+        raise ValueError(f"{item.matte.name}: the matte is empty at {size} pixels")
     rng = np.random.default_rng([seed, variant, _number(item.photo.stem)])
     changed = augment(real.astype(np.float32) / np.float32(255), Jitter.draw(rng))
     alpha = (matte.astype(np.float32) / 255)[..., None]

@@ -168,6 +168,27 @@ def test_mattes_in_their_own_tree(tmp_path: Path) -> None:
     assert ffhqh.make_pair(items[0], None).composite.shape == (48, 48, 3)
 
 
+def test_mattes_in_the_folder_of_the_photographs_are_no_photographs(tmp_path: Path) -> None:
+    portrait(tmp_path, "a")
+    portrait(tmp_path, "orphan")
+    (tmp_path / "orphan.jpg").unlink()
+    report = ffhqh.Report()
+    assert [i.photo.name for i in ffhqh.find_portraits(tmp_path, tmp_path, report)] == ["a.jpg"]
+    assert report.skipped == {}
+
+
+def test_a_person_who_vanishes_at_the_size_of_the_set_is_skipped_and_named(tmp_path: Path) -> None:
+    portrait(tmp_path / "in", "a")
+    portrait(tmp_path / "in", "far")
+    matte = np.zeros((48, 48), np.uint8)
+    matte[20, 20] = 255
+    cv2.imwrite(str(tmp_path / "in" / "far.png"), matte)
+    assert ffhqh.main(["--portraits", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--size", "16"]) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["made"] == 1
+    assert report["skipped"] == {"far.jpg": "far.png: the matte is empty at 16 pixels"}
+
+
 def test_folder_without_mattes_says_what_is_expected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     portrait(tmp_path / "in", "a")
     (tmp_path / "in" / "a.png").unlink()
