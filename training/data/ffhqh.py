@@ -299,8 +299,8 @@ def write(items: list[PortraitFile], out: Path, report: Report, *, size: int | N
                 _save(folders["real_images"] / f"{name}.jpg", pair.real)
             lists[split_of(pair.name)].append(f"composite_images/{name}_1_{variant + 1}.jpg")
     for split, lines in lists.items():
-        (out / f"FFHQH_{split}.txt").write_text("".join(f"{line}\n" for line in lines))
-    (out / "report.json").write_text(json.dumps(asdict(report), indent=1))
+        (out / f"FFHQH_{split}.txt").write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    (out / "report.json").write_text(json.dumps(asdict(report), indent=1), "utf-8")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -79,7 +79,12 @@ class Harmony4:
         if len(lists) != 1:
             found = ", ".join(p.name for p in lists) or "none"
             raise FileNotFoundError(f"{self.root}: expected one list *_{self.split}.txt or {whole.name}, found {found}")
-        lines = [line.strip() for line in lists[0].read_text().splitlines()]
+        try:
+            text = lists[0].read_text("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{lists[0]}: expected a list of names in UTF-8: {error}") from error
+        # lists that Windows wrote may begin with a mark, and part folders by backslashes
+        lines = [line.strip().replace("\\", "/") for line in text.splitlines()]
         # the lists of single subsets name the file alone
         return [line if "/" in line else f"composite_images/{line}" for line in lines if line]
 

@@ -77,6 +77,16 @@ def test_reasons_are_told(root: Path, harm: object, reason: str) -> None:
     assert reason in next(iter(data.skipped.values()))
 
 
+def test_lists_that_windows_wrote(root: Path) -> None:
+    lines = (root / "IHD_train.txt").read_text().split()
+    text = "\r\n".join(line.replace("/", "\\") for line in lines)
+    (root / "IHD_train.txt").write_bytes(text.encode("utf-8-sig"))
+    assert [s.name for s in Harmony4(root)] == lines
+    (root / "IHD_train.txt").write_bytes(text.encode("utf-16"))
+    with pytest.raises(ValueError, match=r"IHD_train\.txt: expected a list of names in UTF-8"):
+        Harmony4(root)
+
+
 def test_missing_list_names_what_is_expected(root: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"IHD_test\.txt"):
         Harmony4(root, "test")
