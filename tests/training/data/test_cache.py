@@ -79,17 +79,33 @@ def test_bad_files_are_skipped_and_named(data_folder: Path, tmp_path: Path, capl
     cv2.imwrite(str(folder / "p1.png"), np.full((10, 10), 255, np.uint8))
     cv2.imwrite(str(folder / "p2.png"), np.zeros((120, 108), np.uint8))
     (folder / "p3.png").write_bytes(b"no picture")
+    whole = bytearray((folder / "p4.jpg").read_bytes())
+    middle = len(whole) // 2
+    whole[middle : middle + 400] = np.random.default_rng(0).integers(0, 256, 400, np.uint8).tobytes()
+    (folder / "p4.jpg").write_bytes(whole)
     crops = build_cache(list_portraits(folder), [], SPEC, tmp_path / "cache")
-    assert len(crops.portraits) == 4
+    assert len(crops.portraits) == 3
     told = "\n".join(crops.skipped)
     assert "p0.jpg: cannot be decoded" in told
     assert "p1.jpg: photograph (120, 104) and matte (10, 10) differ" in told
     assert "p2.png: the matte is empty" in told
     assert "p3.png: cannot be decoded as a picture" in told
-    assert len(caplog.records) >= 4
+    assert "p4.jpg: cannot be decoded as a picture without faults" in told
+    assert len(caplog.records) >= 5
     # a cache that is opened again still says what is missing
     assert build_cache(list_portraits(folder), [], SPEC, tmp_path / "cache").skipped == crops.skipped
     caplog.clear()
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (7, 1, 3), (15, 17), (120, 90, 3)])
+@pytest.mark.parametrize("option", [[], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 2]])
+def test_jpegs_of_every_kind_can_be_read(tmp_path: Path, shape: tuple[int, ...], option: list[int]) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    cv2.imwrite(str(tmp_path / "a.jpg"), picture, option)
+    whole = (tmp_path / "a.jpg").read_bytes()
+    for rest in (b"", bytes(500), whole):  # some cameras add a preview
+        (tmp_path / "a.jpg").write_bytes(whole + rest)
+        assert cache.read_rgb(tmp_path / "a.jpg").shape == (*shape[:2], 3)
 
 
 def test_a_folder_without_mattes_says_what_is_expected(tmp_path: Path) -> None:
