@@ -292,13 +292,16 @@ def fit_parameters(composite: F32Array, target: F32Array, mask: F32Array, option
     gain_prior = _gain_system(options)
     damping = START_DAMPING
     for _ in range(options.rounds):
-        if options.use_curves:
-            current = _fit_color(samples, current, options, damping)
-        elif options.use_matrix:
-            current = _fit_matrix(samples, current, damping)
-        if options.use_gain:
-            current = _fit_gain(samples, current, gain_prior)
-        error = _error(samples, current)
+        try:
+            if options.use_curves:
+                current = _fit_color(samples, current, options, damping)
+            elif options.use_matrix:
+                current = _fit_matrix(samples, current, damping)
+            if options.use_gain:
+                current = _fit_gain(samples, current, gain_prior)
+            error = _error(samples, current)
+        except np.linalg.LinAlgError:  # so little damping leaves the matrix open where the person has one colour
+            error = np.inf
         if error < least:
             best, least = current, error
             damping /= 4

@@ -104,6 +104,12 @@ def test_more_rounds_are_never_worse() -> None:
     assert errors[0] >= errors[1] >= errors[2]
 
 
+def test_many_rounds_on_a_person_of_one_colour_are_never_worse() -> None:
+    grey, target = np.full((24, 24, 3), 0.6, np.float32), np.random.default_rng(0).random((24, 24, 3), np.float32)
+    errors = [fit_parameters(grey, target, np.ones((24, 24), np.float32), FitOptions(rounds=r)).fmse for r in (16, 40)]
+    assert errors[1] <= errors[0]
+
+
 def test_only_the_person_counts() -> None:
     composite, mask = picture(), person()
     target = some_parameters().apply(composite)
