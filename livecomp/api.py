@@ -25,6 +25,7 @@ from livecomp.harmonizers import Harmonizer
 from livecomp.harmonizers.lowres import make_input
 from livecomp.harmonizers.registry import is_network_file, make_harmonizer
 from livecomp.media.image import IMAGE_SUFFIXES, read_image, read_mask, write_image
+from livecomp.media.video import VIDEO_SUFFIXES
 from livecomp.offline import BesidePicker, Output, run_offline
 from livecomp.output import Sink
 from livecomp.output.still import StillSink
@@ -165,12 +166,16 @@ def process(
     extra = None if before_after is None else Path(before_after)
     targets = [target] if extra is None else [target, extra]
     folder = None if callable(source) else Path(source)
+    if source == "":  # as of a variable of a shell that is not set; an empty path would be the current folder
+        raise InputError("the input has no name: expected a video, a picture, a folder of pictures, or 'demo'")
     inputs = [Path(background)] if folder is None else [folder, Path(background)]
     check_targets(inputs, targets, overwrite=overwrite)
     stages = config.build(background)
     if folder is not None and is_dir(folder):
         if extra is not None:
             raise ConfigError("before/after works for one video or picture, not for a folder")
+        if target.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES and not is_dir(target):
+            raise ConfigError(f"{folder} is a folder; name a folder such as {target.stem} instead of {target.name}")
         pipeline = Pipeline(_for_pictures(stages, config), on_miss=config.on_miss)
         return _process_folder(folder, pipeline, target, config, overwrite=overwrite, progress=progress)
     looks_ahead = config.smooth.filter == "steady" and config.smooth.look_ahead_s > 0

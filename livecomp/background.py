@@ -122,7 +122,7 @@ def open_background(spec: str | Path, fit: Fit = "cover") -> Background:
         return ColorBackground((red, green, blue), text)
     if text.lower() in _COLORS and not exists(path):
         return ColorBackground(_COLORS[text.lower()], text)
-    if not exists(path):
+    if not text or not exists(path):  # an empty path would be the current folder
         known = ", ".join(sorted(_COLORS))
         raise ConfigError(
             f"no background {text!r}: expected a file that you may read, '#rrggbb', {known}, blur or demo"

@@ -202,6 +202,7 @@ class Config(_Section):
         Raises:
             ConfigError: A name is unknown, or a GPU was asked for that cannot do what is asked.
         """
+        scene = self.background.source if background is None else background
         segment = self.segment
         red, green, blue = bytes.fromhex(segment.key_color.removeprefix("#"))
         return Stages(
@@ -217,7 +218,7 @@ class Config(_Section):
                 tolerance=segment.key_tolerance,
                 softness=segment.key_softness,
             ),
-            background=open_background(background or self.background.source, self.background.fit),
+            background=open_background(scene, self.background.fit),
             harmonizer=make_harmonizer(
                 self.harmonize.model, backend=self.harmonize.backend, threads=self.harmonize.threads
             ),
@@ -230,7 +231,7 @@ class Config(_Section):
                 linear_light=self.composite.linear_light,
                 threads=self.composite.threads,
             ),
-            whole=self._whole_frame(str(background or self.background.source)),
+            whole=self._whole_frame(str(scene)),
             noise=self._noise_filter(),
         )
 

@@ -112,6 +112,8 @@ def process(
         # told now, not after the work, which may make the output's folder
         raise OutputError(f"cannot write {timings}: there is no folder {timings.parent}")
     if timings is not None and timings != _TABLE:
+        if is_dir(timings):
+            raise OutputError(f"cannot write {timings}: it is a folder")
         others = [output] if before_after is None else [output, before_after]
         api.check_targets([Path(source), Path(background)], [*others, timings], overwrite=yes)
     config = Config.from_options(

@@ -118,7 +118,8 @@ def write_image(path: str | Path, rgb: U8Array) -> None:
 def partial_path(target: Path) -> Path:
     """Where a result is kept until it is complete: hidden in the same folder, under another name with every call."""
     stem, suffix = target.stem[:_PARTIAL_STEM_CHARS], target.suffix[:_PARTIAL_SUFFIX_CHARS]
-    return target.with_name(f".{stem}.partial-{secrets.token_hex(_PARTIAL_TOKEN_BYTES)}{suffix}")
+    # a path without a name, such as ".", has a place too: whoever opens it says what is wrong
+    return target.parent / f".{stem}.partial-{secrets.token_hex(_PARTIAL_TOKEN_BYTES)}{suffix}"
 
 
 def _load(path: Path) -> bytes:

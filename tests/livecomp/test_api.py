@@ -171,6 +171,10 @@ def test_kinds_of_input_and_output_must_match(tmp_path: Path, still: Path) -> No
         livecomp.process(still, "white", tmp_path / "out.mp4", config=PLAIN)
     with pytest.raises(ConfigError, match="name a video"):
         livecomp.process("demo", "white", tmp_path / "out.png", config=PLAIN)
+    for name in ("out.mp4", "out.png"):
+        with pytest.raises(ConfigError, match="name a folder such as out"):
+            livecomp.process(tmp_path, "white", tmp_path / name, config=PLAIN)
+    assert [path.name for path in tmp_path.iterdir()] == ["person.png"]
 
 
 def test_a_run_that_stops_keeps_the_old_file(tmp_path: Path, short_demo: None, monkeypatch: pytest.MonkeyPatch) -> None:

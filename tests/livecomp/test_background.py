@@ -101,10 +101,6 @@ def test_specs_find_their_kind(tmp_path: Path, clip: Path, monkeypatch: pytest.M
 )
 def test_unknown_specs_are_refused(spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    if not spec:  # the current folder
-        with pytest.raises(InputError, match="folder"):
-            open_background(spec).open()
-        return
     with pytest.raises(ConfigError):
         open_background(spec)
 

@@ -80,6 +80,9 @@ WHITE = ["process", "demo", "-b", "white", "-o", "out.mp4"]
 ERRORS = {
     "no input": (["process", "missing.mp4", "-b", "white", "-o", "out.mp4"], 3, "no file missing.mp4"),
     "no background": (["process", "demo", "-b", "missing.jpg", "-o", "out.mp4"], 8, "no background"),
+    "no name of an input": (["process", "", "-b", "white", "-o", "out"], 3, "the input has no name"),
+    "no name of a background": (["process", "demo", "-b", "", "-o", "out.mp4"], 8, "no background ''"),
+    "no name of an output": (["process", "demo", "-b", "white", "-o", ""], 4, "expected a video's suffix"),
     "no such folder": (["process", "demo", "-b", "white", "-o", "nowhere/out.mp4"], 4, "nowhere"),
     "unknown model": (["process", "demo", "-b", "white", "-o", "out.mp4", "--model", "magic"], 8, "known are"),
     "no folder for timings": ([*WHITE, "--timings", "nowhere/t.json"], 4, "nowhere"),
@@ -169,8 +172,8 @@ def test_timings_name_every_stage_and_the_memory(tmp_path: Path) -> None:
     assert "most memory" in table.stdout
     assert run(*common, "-o", "b.png", "--timings", "times.json", cwd=tmp_path).returncode == 0
     refused = run(*common, "-o", "c.png", "--timings", ".", cwd=tmp_path)
-    assert (refused.returncode, (tmp_path / "c.png").is_file()) == (4, True)
-    assert refused.stderr == "livecomp: cannot write .: Is a directory\n"
+    assert (refused.returncode, (tmp_path / "c.png").exists()) == (4, False)
+    assert refused.stderr == "livecomp: cannot write .: it is a folder\n"
     times = json.loads((tmp_path / "times.json").read_text())
     assert times["frames"] == 1
     assert 50 < times["peak_mib"] < 4000
