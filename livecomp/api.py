@@ -332,14 +332,23 @@ def check_targets(sources: Sequence[Path], targets: Sequence[Path], *, overwrite
     Raises:
         ConfigError: One of them would.
     """
-    taken = {path.resolve() for path in sources if exists(path)}
+    taken = {_identity(path) for path in sources if exists(path)}
     for target in targets:
-        resolved = target.resolve()
-        if resolved in taken:
+        identity = _identity(target)
+        if identity in taken:
             raise ConfigError(f"{target} is an input or another output; give this output a name of its own")
         if is_file(target) and not overwrite:
             raise ConfigError(f"{target} exists; give another name, or allow replacing it with --yes")
-        taken.add(resolved)
+        taken.add(identity)
+
+
+def _identity(path: Path) -> Path | tuple[int, int]:
+    """What is equal for two names of one file: macOS and Windows know a file by other cases of its letters too."""
+    try:
+        found = path.stat()
+    except OSError:  # not there yet
+        return path.resolve()
+    return (found.st_dev, found.st_ino) if found.st_ino else path.resolve()
 
 
 def _make_sink(path: Path, info: SourceInfo, config: Config) -> Sink:

@@ -158,6 +158,10 @@ def test_inputs_and_existing_files_are_safe(tmp_path: Path, still: Path) -> None
         livecomp.process(still, "white", still, config=PLAIN, overwrite=True)
     with pytest.raises(ConfigError, match="is an input"):
         livecomp.process("demo", still, still, config=PLAIN, overwrite=True)
+    same = tmp_path / "Person.png"  # as where the case of letters does not count
+    same.hardlink_to(still)
+    with pytest.raises(ConfigError, match="is an input"):
+        livecomp.process(still, "white", same, config=PLAIN, overwrite=True)
     old = tmp_path / "old.png"
     old.write_bytes(b"kept")
     with pytest.raises(ConfigError, match="exists"):
