@@ -33,8 +33,12 @@ check: $(extra)
 	$(bin)/mypy
 	$(bin)/lint-imports
 
+# An older Python would make an environment into which nothing can be installed, and Debian's without python3-venv leaves one
+# without pip; both would be taken for finished from then on.
 $(bin)/python:
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "expected Python 3.11 or newer, as in: make demo PYTHON=python3.12; received:"; $(PYTHON) --version; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -f $@; exit 1; }
 
 $(base): pyproject.toml | $(bin)/python
 	$(bin)/python -m pip install --quiet --editable .

@@ -152,6 +152,35 @@ def test_the_readme_names_both_commands_of_the_makefile() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
 
 
+def make_environment(folder: Path, python: str) -> subprocess.CompletedProcess[str]:
+    """Run what the Makefile does for an environment, with a made-up Python."""
+    program = folder / "python"
+    program.write_text(f"#!/bin/sh\n{python}\n")
+    program.chmod(0o755)
+    recipe = re.search(r"^\$\(bin\)/python:\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert recipe
+    script = "set -e\n" + re.sub(r"^\t@?", "", recipe[1], flags=re.MULTILINE)
+    for name, value in {"$(PYTHON)": str(program), "$(VENV)": "env", "$@": "env/bin/python"}.items():
+        script = script.replace(name, value)
+    return subprocess.run(["/bin/sh", "-c", script], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_an_environment_that_is_not_finished_is_made_again(tmp_path: Path) -> None:
+    leaves_one_without_pip = 'test "$1" = -c || { mkdir -p env/bin; touch env/bin/python; exit 1; }'
+    assert make_environment(tmp_path, leaves_one_without_pip).returncode == 1
+    assert not (tmp_path / "env/bin/python").exists()
+
+
+def test_no_environment_is_made_with_a_python_that_is_too_old(tmp_path: Path) -> None:
+    old = "import sys; sys.version_info = (3, 10, 12)"
+    faked = f'-c) exec {sys.executable} -c "{old}; $2";; --version) echo Python 3.10.12;;'
+    program = f"case $1 in {faked} *) mkdir env;; esac"
+    ran = make_environment(tmp_path, program)
+    assert ran.returncode == 1
+    assert "PYTHON=python3.12; received:\nPython 3.10.12\n" in ran.stdout
+    assert not (tmp_path / "env").exists()
+
+
 def test_the_readme_speaks_of_every_command() -> None:
     help_text = subprocess.run(
         [sys.executable, "-m", "livecomp", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
