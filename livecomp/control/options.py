@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import json
 import os
@@ -130,12 +131,14 @@ def read_options(path: Path) -> dict[str, Any]:
         ConfigError: It cannot be read, is no TOML, or an option is wrong; names file, key and line.
     """
     try:
-        text = path.read_text("utf-8-sig")  # TOML is UTF-8 whatever the system's encoding; editors put a mark before it
+        text = _text(path.read_bytes())
         values = flat(tomllib.loads(text))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no valid TOML: {error}") from error
+        is_of_windows = isinstance(error, tomllib.TOMLDecodeError) and re.search(r'"[A-Za-z]:\\', text)
+        hint = r"; put paths with \ into single quotes, since within double ones it begins an escape"
+        raise ConfigError(f"{path} is no valid TOML: {error}{hint if is_of_windows else ''}") from error
     for key in values:
         try:
             check_key(key)
@@ -147,6 +150,11 @@ def read_options(path: Path) -> dict[str, Any]:
         wrong = next((key for key in values if str(error).startswith(f"{key}:")), "")
         raise ConfigError(f"{path}{_line(text, wrong)}: {error}") from error
     return full_paths(values, path.absolute().parent)
+
+
+def _text(data: bytes) -> str:
+    """TOML is UTF-8 whatever the system's encoding, perhaps with a mark before it; PowerShell redirects as UTF-16."""
+    return data.decode("utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
 
 
 def _line(text: str, key: str) -> str:

@@ -88,6 +88,7 @@ def test_the_sample_is_valid_with_and_without_its_hashes() -> None:
         ("[live]\nfps = 25\nfsp = 3\n", ["line 3", "live.fsp", "did you mean"]),
         ("on_miss = 'slate'\n[composite]\n\nlight_wrap = 7\n", ["line 4", "composite.light_wrap"]),
         ("magic = 1\n", ["line 1", "magic"]),
+        ('[background]\nsource = "C:\\Users\\ann\\beach.jpg"\n', ["line 2", "into single quotes"]),
     ],
 )
 def test_a_wrong_file_is_told_by_line(tmp_path: Path, text: str, words: list[str]) -> None:
@@ -116,6 +117,13 @@ def test_a_file_is_utf8_whatever_the_system_says_and_may_begin_with_a_mark(tmp_p
     command = [sys.executable, "-c", program, str(path)]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     assert result.stdout.strip() == ascii({"background.source": "Größe.jpg"})
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_file_that_powershell_redirected_is_read(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_bytes("\ufeff[background]\r\nsource = 'Größe.jpg'\r\n".encode(encoding))
+    assert read_options(path) == {"background.source": "Größe.jpg"}
 
 
 def test_paths_begin_at_the_files_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
