@@ -18,6 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from livecomp.errors import DependencyError, OutputError, reason
+from livecomp.media.text import write_text
 from livecomp.paths import user_folder
 
 __all__ = ["Plan", "Step", "loopback_plan", "run_plan", "write_user_unit"]
@@ -220,9 +221,15 @@ def write_user_unit(home: Path | None = None, executable: str | None = None) -> 
         The file, and the commands that enable and watch it.
 
     Raises:
-        OutputError: It cannot be written.
+        DependencyError: This is not Linux.
+        OutputError: It cannot be written; an older one is left as it was.
         ConfigError: The user has no home.
     """
+    if not sys.platform.startswith("linux"):
+        raise DependencyError(
+            f"systemd starts programs on Linux, this is {sys.platform}: have its own list of login items start "
+            "`livecomp run`"
+        )
     folder = home or user_folder(
         lambda: Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"), "systemd's units"
     )
@@ -232,7 +239,7 @@ def write_user_unit(home: Path | None = None, executable: str | None = None) -> 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         unit = files("livecomp").joinpath("assets/livecomp.service").read_text("utf-8")
-        target.write_text(unit.replace("@EXECUTABLE@", start), "utf-8")
+        write_text(target, unit.replace("@EXECUTABLE@", start))
     except OSError as error:
         raise OutputError(f"the systemd unit cannot be written to {target}: {error}") from error
     return target, (

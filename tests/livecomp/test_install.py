@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -105,3 +106,30 @@ def test_a_unit_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "systemd").touch()
     with pytest.raises(OutputError, match="cannot be written"):
         write_user_unit(tmp_path, "livecomp")
+
+
+def test_a_unit_that_cannot_be_written_whole_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _ = write_user_unit(tmp_path, "/opt/old/livecomp")
+    write = Path.write_text
+
+    def on_a_full_disk(self: Path, text: str, encoding: str) -> int:
+        write(self, text[:9], encoding)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", on_a_full_disk)
+    with pytest.raises(OutputError, match="No space left"):
+        write_user_unit(tmp_path, "/opt/new/livecomp")
+    assert 'ExecStart="/opt/old/livecomp" run\n' in path.read_text()
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("platform", ["darwin", "win32"])
+def test_no_unit_is_written_where_there_is_no_systemd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: str
+) -> None:
+    monkeypatch.setattr("sys.platform", platform)
+    with pytest.raises(DependencyError, match=f"on Linux, this is {platform}"):
+        write_user_unit(tmp_path, "livecomp")
+    assert not list(tmp_path.iterdir())
