@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import engine
@@ -119,6 +120,11 @@ def _device_advice(cameras: list[CameraInfo], virtual_cameras: list[VirtualCamer
     advice += [f"{device.label} ({device.path}): {fault}" for device in virtual_cameras for fault in device.faults]
     if not virtual_cameras and sys.platform.startswith("linux"):
         advice.append("There is no virtual camera; run: livecomp setup v4l2loopback")
+    elif not sys.platform.startswith("linux") and find_spec("pyvirtualcam") is None:
+        advice.append(
+            "A virtual camera needs OBS or, on Windows, UnityCapture (start OBS's once), and a package: "
+            "python -m pip install 'livecomp[virtualcam]'"
+        )
     return advice
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import groupby
@@ -74,7 +75,9 @@ def _print_devices(cameras: Sequence[CameraInfo], virtual_cameras: Sequence[Virt
         if camera.trouble:
             stdout.print(f"  {camera.trouble}", style="yellow", highlight=False, soft_wrap=True)
     if not virtual_cameras:
-        stdout.print("no virtual camera")
+        elsewhere = "virtual cameras are listed on Linux alone; `livecomp run` finds that of OBS"
+        none = "no virtual camera" if sys.platform.startswith("linux") else elsewhere
+        stdout.print(none, highlight=False, soft_wrap=True)
     for device in virtual_cameras:
         version = f", v4l2loopback {device.driver_version}" if device.driver_version else ""
         state = f"written to by {device.producer}" if device.producer else "free" if device.is_free else "not usable"

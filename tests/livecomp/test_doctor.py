@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from livecomp import models
+from livecomp import doctor, models
+from livecomp.cli import info
 from livecomp.doctor import examine
 
 
@@ -30,3 +31,16 @@ def test_a_damaged_network_is_named_with_advice(tmp_path: Path, monkeypatch: pyt
     live = next(network for network in report.networks if network.name == "live")
     assert "damaged" in live.state
     assert any("live" in sentence for sentence in report.advice)
+
+
+@pytest.mark.parametrize(("platform", "words"), [("linux", "setup v4l2loopback"), ("darwin", "livecomp[virtualcam]")])
+def test_each_system_is_told_of_its_virtual_camera(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], platform: str, words: str
+) -> None:
+    for name in ("list_cameras", "list_virtual_cameras"):
+        monkeypatch.setattr(doctor, name, lambda root: [])
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None, raising=False)
+    monkeypatch.setattr("sys.platform", platform)
+    assert any(words in sentence for sentence in examine(measure=False).advice)
+    info._print_devices([], [])
+    assert ("no virtual camera" in capsys.readouterr().out) == (platform == "linux")
