@@ -182,7 +182,9 @@ def _run(given: Mapping[str, Any], **how: Any) -> None:  # noqa: ANN401  fields 
             say(f"the call runs{target}; Ctrl-C ends it")
             if address:
                 say("the page is for this machine alone, and its address is a secret:")
-                stdout.print(address, highlight=False, soft_wrap=True)
+                # where both are the terminal, its status line makes room for one of them alone
+                console = stderr if stdout.is_terminal and stderr.is_terminal else stdout
+                console.print(address, highlight=False, soft_wrap=True)
 
         run_call(options, started=started, tick=lambda steering: show(steering.status()))
     for call in calls:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -10,11 +11,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
+from rich.console import Console
 
+from livecomp.cli import common, live
 from livecomp.media.image import read_image, write_image
 
 RUNTIME_FOLDER = tempfile.mkdtemp(prefix="livecomp-tests-")
@@ -135,6 +139,25 @@ def test_harmonize_one_picture(tmp_path: Path) -> None:
     again = run("harmonize", "c.png", "m.png", "-o", "out.png", "--model", "reinhard", cwd=tmp_path)
     assert again.returncode == 8
     assert "exists" in again.stderr
+
+
+@pytest.mark.parametrize("is_piped", [False, True])
+def test_the_address_of_the_page_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch, is_piped: bool) -> None:
+    terminal, pipe = io.StringIO(), io.StringIO()
+    consoles = {"stderr": terminal, "stdout": pipe if is_piped else terminal}
+    for name, file in consoles.items():
+        console = Console(file=file, force_terminal=file is terminal, stderr=name == "stderr")
+        monkeypatch.setattr(live, name, console)
+        monkeypatch.setattr(common, name, console)
+
+    def call(options: object, *, started: Callable[[object, str], None], tick: object) -> None:
+        status = {"device": "preview", "shown": 0, "slates": 0, "dropped": 0}
+        started(SimpleNamespace(status=lambda: status), "http://me/")
+
+    monkeypatch.setattr("livecomp.control.call.run_call", call)
+    live._run({}, preview=True)
+    assert re.search(r"(^|[\n\x1bK])http://me/\n", consoles["stdout"].getvalue())
+    assert pipe.getvalue() == ("http://me/\n" if is_piped else "")
 
 
 def test_names_of_files_are_shown_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
