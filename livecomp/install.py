@@ -142,6 +142,8 @@ def _os_release(root: Path) -> dict[str, str]:
 
 
 def _family(release: dict[str, str]) -> str:
+    if not release.get("PLATFORM_ID", "platform:f").startswith("platform:f"):
+        return ""  # RHEL and its like say that they are as Fedora is, and count their versions otherwise
     for name in (release.get("ID", ""), *release.get("ID_LIKE", "").split()):
         name = _ALIASES.get(name.split("-")[0], name.split("-")[0])
         if name in _PACKAGES:

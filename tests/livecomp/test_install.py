@@ -33,7 +33,7 @@ def _system(root: Path, release: str, *, secure_boot: bool = False, loaded: bool
         ("ID=debian\n", f"apt-get install -y v4l2loopback-dkms v4l2loopback-utils linux-headers-{KERNEL}"),
         ("ID=ubuntu\nID_LIKE=debian\n", "apt-get install -y v4l2loopback-dkms"),
         ('ID=linuxmint\nID_LIKE="ubuntu debian"\n', "apt-get install -y v4l2loopback-dkms"),
-        ("ID=fedora\nVERSION_ID=42\n", "rpmfusion-free-release-42.noarch.rpm"),
+        ("ID=fedora\nVERSION_ID=42\nPLATFORM_ID=platform:f42\n", "rpmfusion-free-release-42.noarch.rpm"),
         ("ID=arch\n", "pacman -S --needed --noconfirm v4l2loopback-dkms linux-headers"),
         ('ID="opensuse-tumbleweed"\nID_LIKE="opensuse suse"\n', "zypper --non-interactive install v4l2loopback-kmp"),
     ],
@@ -49,8 +49,15 @@ def test_each_distribution_has_its_commands(tmp_path: Path, release: str, comman
     assert any(line.endswith("| sudo tee /etc/modprobe.d/livecomp.conf") for line in commands)
 
 
-def test_an_unknown_distribution_gets_advice_and_the_general_steps(tmp_path: Path) -> None:
-    plan = loopback_plan(_system(tmp_path, "ID=nixos\n"), kernel=KERNEL, user="ann")
+@pytest.mark.parametrize(
+    "release",
+    [
+        "ID=nixos\n",
+        'ID="rocky"\nID_LIKE="rhel centos fedora"\nVERSION_ID="9.4"\nPLATFORM_ID="platform:el9"\n',
+    ],
+)
+def test_an_unknown_distribution_gets_advice_and_the_general_steps(tmp_path: Path, release: str) -> None:
+    plan = loopback_plan(_system(tmp_path, release), kernel=KERNEL, user="ann")
     assert "install its package of v4l2loopback" in plan.notes[0]
     assert plan.steps[0].purpose == "keep the options"
 
