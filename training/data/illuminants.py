@@ -121,8 +121,8 @@ def _coefficient_files(path: Path) -> dict[str, bytes]:
         with zipfile.ZipFile(path) as archive:
             members = [Path(name) for name in archive.namelist()]
             return {member.stem: archive.read(str(member)) for member in members if member.suffix == ".npy"}
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path}: expected a folder or a .zip, received another file") from error
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path}: expected a folder or a .zip, received another file or a damaged one") from error
 
 
 def _read_map(path: Path, files: dict[str, bytes], name: str) -> F64:
