@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from engine.errors import EngineError
 from engine.export import export_onnx
-from training.models.phnet import PHNET_CONFIGS, build_phnet, parameter_count
+from training.models.phnet import DIVISOR, PHNET_CONFIGS, build_phnet, parameter_count
 
 __all__ = ["count_macs"]
 
@@ -65,6 +65,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--onnx", type=Path, metavar="FILE", help="write the network, untrained, as ONNX")
     options = parser.parse_args(argv)
     size = options.size
+    if size < 2 * DIVISOR or size % DIVISOR:
+        parser.error(f"--size: expected a multiple of {DIVISOR} from {2 * DIVISOR} on, received {size}")
     model = build_phnet(options.name).eval()
     composite, mask = torch.rand(1, 3, size, size), torch.zeros(1, 1, size, size)
     mask[..., size // 4 :, size // 4 : -size // 4] = 1

@@ -135,6 +135,13 @@ def test_count_command_states_parameters_and_macs_and_writes_the_network(
     assert {i.name: i.shape for i in session.get_inputs()} == {"composite": [1, 3, 64, 64], "mask": [1, 1, 64, 64]}
 
 
+@pytest.mark.parametrize("size", ["100", "8", "-8"])
+def test_count_command_refuses_sizes_that_phnet_cannot_take(size: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        count_main(["phnet_10m", "--size", size])
+    assert f"--size: expected a multiple of 8 from 16 on, received {size}" in capsys.readouterr().err
+
+
 def test_count_command_says_why_it_cannot_write(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit, match=r"phnet\.onnx: not written: "):
