@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from livecomp.cli.common import Compute, app, say, show_progress, stdout
-from livecomp.errors import ConfigError, DependencyError, InputError
+from livecomp.errors import ConfigError, DependencyError, InputError, OutputError
 
 if TYPE_CHECKING:
     from livecomp.bench import Case, Measurement, Report
@@ -122,6 +124,10 @@ def bench(
     every = every or config.live.harmonize_every
     cases = _cases(preset, _Wanted(size, segmenter, harmonizer, backend, compute, every, live, peers))
     _require_room(cases)
+    if before is not None:
+        _require_common(before, [case.name for case in cases])
+    if output is not None:
+        _require_place(output, plots)
     machine = facts() | {"input": source, "background": background}
     with show_progress("bench") as progress:
         rows = _measure(cases, config, source, background, seconds, progress)
@@ -221,6 +227,33 @@ def _require_room(cases: Sequence[Case]) -> None:
             )
 
 
+def _require_common(before: Report, names: Sequence[str]) -> None:
+    """Refuse to compare what cannot be compared.
+
+    Raises:
+        InputError: No case of these names was measured before.
+    """
+    if not {row.case.name for row in before.measurements} & set(names):
+        raise InputError("the two runs have no case in common: measure the same sizes, models and backends as before")
+
+
+def _require_place(folder: Path, plots: bool | None) -> None:
+    """Make the folder for the results; what cannot be written is told now, not after minutes of measuring.
+
+    Raises:
+        OutputError: There cannot be files.
+        DependencyError: Plots are wanted, and what draws them is not there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"cannot write into {folder}: {error.strerror}") from error
+    if plots and find_spec("matplotlib") is None:
+        raise DependencyError("plots need matplotlib: python -m pip install 'livecomp[plots]'")
+
+
 def _measure(
     cases: Sequence[Case],
     config: Config,
@@ -273,9 +306,8 @@ def _judge(before: Report, now: Report, tolerance: float) -> None:
     """Print the comparison, and leave with `SLOWER` if a case is slower than `tolerance` allows."""
     from livecomp.bench.compare import compare, different_scenes
 
+    _require_common(before, [row.case.name for row in now.measurements])
     found = compare(before, now, tolerance)
-    if not found:
-        raise InputError("the two runs have no case in common: measure the same sizes, models and backends as before")
     if scenes := different_scenes(before, now):
         say(f"the two runs are not alike: {'; '.join(scenes)}; times may differ for that alone", "yellow")
     for row in found:

@@ -18,7 +18,7 @@ from livecomp.cli import app
 from livecomp.cli.bench import SLOWER, Preset, _cases, _Wanted
 from livecomp.composite.fused import FusedCompositor
 from livecomp.config import Config
-from livecomp.errors import ConfigError, InputError
+from livecomp.errors import ConfigError, DependencyError, InputError, OutputError
 
 runner = CliRunner()
 SMALL = ["bench", "-s", "160x90", "--segmenter", "landscape", "--harmonizer", "identity", "--seconds", "0.4"]
@@ -83,7 +83,7 @@ def test_a_slowdown_fails_the_gate_and_names_the_stage(tmp_path: Path, monkeypat
 def test_nothing_to_compare_is_no_success(tmp_path: Path) -> None:
     assert runner.invoke(app, [*SMALL, "-o", str(tmp_path), "--no-plots"]).exit_code == 0
     old = next(tmp_path.glob("*.json"))
-    result = runner.invoke(app, [*SMALL, "--every", "2", "--compare", str(old)])
+    result = runner.invoke(app, [*SMALL, "--every", "2", "--seconds", "600", "--compare", str(old)])
     assert isinstance(result.exception, InputError)
     assert "no case in common" in str(result.exception)
 
@@ -108,6 +108,18 @@ def test_an_old_run_that_cannot_be_read_is_told_before_measuring(tmp_path: Path)
     result = runner.invoke(app, ["bench", "--seconds", "60", "--compare", str(tmp_path / "none.json")])
     assert isinstance(result.exception, InputError)
     assert time.monotonic() - start < 20
+
+
+def test_what_cannot_be_written_is_told_before_measuring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_pipeline, "measure_apart", lambda *_, **__: pytest.fail("it was measured"))
+    (tmp_path / "file").touch()
+    for place in ("file", "file/folder"):
+        result = runner.invoke(app, [*SMALL, "-o", str(tmp_path / place)])
+        assert isinstance(result.exception, OutputError), result.exception
+    monkeypatch.setattr("livecomp.cli.bench.find_spec", lambda name: None, raising=False)
+    result = runner.invoke(app, [*SMALL, "-o", str(tmp_path / "results"), "--plots"])
+    assert isinstance(result.exception, DependencyError)
+    assert "livecomp[plots]" in str(result.exception)
 
 
 @pytest.mark.parametrize("text", ["big", "12x", "x12", "13x13", "8x8", "99999x100", "-2x64"])
