@@ -81,14 +81,14 @@ def run_offline(
     Args:
         source: Open; read to its end, and left open.
         pipeline: Open; left open.
-        outputs: Their sinks are opened here, and finished, or all aborted if anything fails.
+        outputs: Their sinks are opened here, and finished from the last to the first, or all aborted if anything fails.
         on_frame: Called after each frame, for a progress display.
 
     Returns:
         The number of frames.
 
     Raises:
-        LiveCompError: A stage failed; no sink has kept anything.
+        LiveCompError: A stage failed; the first sink has kept nothing, nor has another but where the first failed last.
         KeyboardInterrupt: Likewise.
     """
     reader = _Reader(source, pipeline.timer)
@@ -108,7 +108,7 @@ def run_offline(
             on_frame()
         for writer in writers:
             writer.drain()
-        for output in outputs:
+        for output in reversed(outputs):  # the first, which was asked for, gets its name once nothing else can fail
             output.sink.close()
     except BaseException:
         for writer in writers:

@@ -179,6 +179,17 @@ def test_a_sink_that_breaks_on_the_last_frame_is_noticed() -> None:
     assert bad.calls == ["open", "abort"]
 
 
+def test_a_sink_that_cannot_be_finished_leaves_the_first_unfinished() -> None:
+    class Unfinished(FakeSink):
+        def close(self) -> None:
+            raise OutputError("no space left on the fake device")
+
+    good, bad = FakeSink(), Unfinished()
+    with Pipeline(fake_stages()) as pipeline, pytest.raises(OutputError, match="no space"):
+        run_offline(FakeSource(3), pipeline, [Output(good), Output(bad)])
+    assert good.calls == bad.calls == ["open", "abort"]
+
+
 def test_an_interrupt_aborts() -> None:
     sink = FakeSink()
 
