@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -236,13 +237,14 @@ def _summarise(report: Any, output: Path, timings: Path | None) -> None:  # noqa
     stdout.print(f"{output}: {report.frames} frames in {report.seconds:.1f} s, {rate:.1f} frames/s", soft_wrap=True)
     if report.slates:
         say(f"{report.slates} of {report.frames} frames had no valid matte and became slates", "yellow")
+    most_mib = peak_mib()
     if timings is not None and timings != _TABLE:
         from livecomp.media.text import write_text
 
         payload = {
             "frames": report.frames,
             "seconds": report.seconds,
-            "peak_mib": peak_mib(),
+            "peak_mib": None if math.isnan(most_mib) else most_mib,  # NaN is no JSON
             "stages": [asdict(row) for row in report.stages],
         }
         try:
@@ -257,7 +259,8 @@ def _summarise(report: Any, output: Path, timings: Path | None) -> None:  # noqa
             numbers = (row.mean_ms, row.p50_ms, row.p95_ms, row.p99_ms)
             table.add_row(row.stage, str(row.count), *(f"{number:.2f}" for number in numbers))
         stdout.print(table)
-        stdout.print(f"most memory {peak_mib():.0f} MiB", highlight=False)
+        if not math.isnan(most_mib):
+            stdout.print(f"most memory {most_mib:.0f} MiB", highlight=False)
     report_failed(report.failed)
 
 

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from livecomp.cli import common, live
+from livecomp.api import ProcessReport
+from livecomp.cli import common, files, live
 from livecomp.media.image import read_image, write_image
 
 RUNTIME_FOLDER = tempfile.mkdtemp(prefix="livecomp-tests-")
@@ -201,6 +202,16 @@ def test_timings_name_every_stage_and_the_memory(tmp_path: Path) -> None:
     assert times["frames"] == 1
     assert 50 < times["peak_mib"] < 4000
     assert {"read", "segment", "harmonize", "composite"} <= {row["stage"] for row in times["stages"]}
+
+
+def test_timings_are_json_where_the_system_does_not_tell_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(files, "peak_mib", lambda: float("nan"))  # as on Windows
+    for timings in (tmp_path / "times.json", Path("-")):
+        files._summarise(ProcessReport(1, 0, 1.0), Path("out.png"), timings)
+    assert json.loads((tmp_path / "times.json").read_text(), parse_constant=pytest.fail)["peak_mib"] is None
+    assert "nan" not in capsys.readouterr().out
 
 
 def test_timings_replace_no_file_unasked_and_never_an_input(tmp_path: Path) -> None:
