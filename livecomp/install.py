@@ -189,10 +189,11 @@ def run_plan(steps: Sequence[Step], report: Callable[[str], None], *, run: Comma
     Args:
         steps: From `loopback_plan`.
         report: Gets each command before it runs.
-        run: Runs one; None for the shell, with this terminal's input so that sudo can ask for the password.
+        run: Runs one; None for the shell, on this terminal: sudo asks for a password, and so does installing a driver
+            where Secure Boot is on.
 
     Raises:
-        DependencyError: A command failed; the message has its output. None of those after it was run.
+        DependencyError: A command failed. None of those after it was run.
     """
     for number, step in enumerate(steps, 1):
         report(f"[{number}/{len(steps)}] {step.command}")
@@ -201,15 +202,14 @@ def run_plan(steps: Sequence[Step], report: Callable[[str], None], *, run: Comma
         except (OSError, subprocess.TimeoutExpired) as error:
             raise DependencyError(f"cannot {step.purpose}: {step.command}: {reason(error)}") from error
         if result.returncode:
-            output = "\n".join((result.stdout + result.stderr).strip().splitlines()[-20:]) or "it gave no reason"
             raise DependencyError(
-                f"cannot {step.purpose}: {step.command} failed with exit status {result.returncode}; the "
-                f"{len(steps) - number} steps after it were not run. Its output:\n{output}"
+                f"cannot {step.purpose}: {step.command} failed with exit status {result.returncode}, as told above; "
+                f"the {len(steps) - number} steps after it were not run"
             )
 
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)  # noqa: S603 (own words only)
+    return subprocess.run(command, text=True, timeout=_TIMEOUT_S, check=False)  # noqa: S603 (own words only)
 
 
 def write_user_unit(home: Path | None = None, executable: str | None = None) -> tuple[Path, tuple[str, ...]]:
