@@ -17,7 +17,7 @@ from livecomp.errors import ConfigError, InputError
 from livecomp.frame import Frame, U8Array, freeze
 from livecomp.media.chunks import is_animated
 from livecomp.media.dusk import draw_dusk
-from livecomp.media.image import IMAGE_SUFFIXES, read_image
+from livecomp.media.image import READ_SUFFIXES, read_image
 from livecomp.media.video import VideoReader
 from livecomp.paths import exists
 
@@ -127,7 +127,7 @@ def open_background(spec: str | Path, fit: Fit = "cover") -> Background:
         raise ConfigError(
             f"no background {text!r}: expected a file that you may read, '#rrggbb', {known}, blur or demo"
         )
-    if path.suffix.lower() in IMAGE_SUFFIXES and not _is_animated_png(path):
+    if path.suffix.lower() in READ_SUFFIXES and not _is_animated_png(path):
         return PictureBackground(text, lambda: read_image(path), fit)
     return VideoBackground(path, fit)
 

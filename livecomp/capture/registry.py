@@ -14,7 +14,7 @@ from livecomp.capture.still import StillSource
 from livecomp.capture.synthetic import SyntheticSource
 from livecomp.capture.video import VideoSource
 from livecomp.errors import InputError
-from livecomp.media.image import IMAGE_SUFFIXES
+from livecomp.media.image import READ_SUFFIXES
 from livecomp.paths import exists, is_dir, is_file
 
 __all__ = ["BUILT_IN_SOURCES", "open_camera", "open_source"]
@@ -40,7 +40,7 @@ def open_source(spec: str | Path) -> Source:
         raise InputError(
             f"there is no file {path} that you may read; expected a video, a picture, a folder of pictures, {built_in}"
         )
-    return StillSource(path) if path.suffix.lower() in IMAGE_SUFFIXES else VideoSource(path)
+    return StillSource(path) if path.suffix.lower() in READ_SUFFIXES else VideoSource(path)
 
 
 def open_camera(spec: str, *, size_wh: tuple[int, int], fps: Fraction | int, root: Path = Path("/")) -> LiveSource:

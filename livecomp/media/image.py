@@ -14,15 +14,19 @@ from numpy.typing import NDArray
 
 from livecomp.errors import InputError, OutputError
 from livecomp.frame import U8Array, freeze
+from livecomp.media.avif import decode_avif, is_avif
 from livecomp.media.chunks import is_animated, orientation_of, turned
 from livecomp.media.profile import srgb_from_embedded
 
-__all__ = ["IMAGE_SUFFIXES", "partial_path", "read_image", "read_mask", "write_image"]
+__all__ = ["IMAGE_SUFFIXES", "READ_SUFFIXES", "partial_path", "read_image", "read_mask", "write_image"]
 
 log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-"""File name endings, lower case, that are taken for pictures."""
+"""File name endings, lower case, of pictures that are read and written."""
+
+READ_SUFFIXES = IMAGE_SUFFIXES | {".avif"}
+"""File name endings, lower case, of pictures that are read."""
 
 _JPEG_OPTIONS = [
     cv2.IMWRITE_JPEG_QUALITY,
@@ -58,7 +62,8 @@ def read_image(path: str | Path) -> U8Array:
     data = _load(Path(path))
     if is_animated(data):
         log.warning("%s is an animation, of which only the first picture is taken; convert it to a video", path)
-    rgb = np.ascontiguousarray(_decode(Path(path), data, cv2.IMREAD_COLOR_RGB), np.uint8)
+    stored = decode_avif(Path(path), data) if is_avif(data) else _decode(Path(path), data, cv2.IMREAD_COLOR_RGB)
+    rgb = np.ascontiguousarray(stored, np.uint8)
     return freeze(srgb_from_embedded(rgb, data, Path(path)))
 
 
@@ -142,7 +147,7 @@ def _decode(path: Path, data: bytes, flags: int) -> NDArray[np.uint8 | np.uint16
     finally:
         cv2.utils.logging.setLogLevel(level)
     if decoded is None:
-        raise InputError(f"{path} is no picture, or is damaged; known kinds are {', '.join(sorted(IMAGE_SUFFIXES))}")
+        raise InputError(f"{path} is no picture, or is damaged; known kinds are {', '.join(sorted(READ_SUFFIXES))}")
     if decoded.dtype not in (np.uint8, np.uint16):
         raise InputError(f"{path} holds {decoded.dtype} values; expected a picture with 8 or 16 bits per channel")
     return cast("NDArray[np.uint8 | np.uint16]", decoded)
