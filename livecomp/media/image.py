@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from livecomp.errors import InputError, OutputError
 from livecomp.frame import U8Array, freeze
-from livecomp.media.avif import decode_avif, is_avif
 from livecomp.media.chunks import is_animated, orientation_of, turned
+from livecomp.media.heif import HEIF_SUFFIXES, decode_heif, kind_of_heif
 from livecomp.media.profile import srgb_from_embedded
 
 __all__ = ["IMAGE_SUFFIXES", "READ_SUFFIXES", "partial_path", "read_image", "read_mask", "write_image"]
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 """File name endings, lower case, of pictures that are read and written."""
 
-READ_SUFFIXES = IMAGE_SUFFIXES | {".avif"}
+READ_SUFFIXES = IMAGE_SUFFIXES | HEIF_SUFFIXES
 """File name endings, lower case, of pictures that are read."""
 
 _JPEG_OPTIONS = [
@@ -62,7 +62,8 @@ def read_image(path: str | Path) -> U8Array:
     data = _load(Path(path))
     if is_animated(data):
         log.warning("%s is an animation, of which only the first picture is taken; convert it to a video", path)
-    stored = decode_avif(Path(path), data) if is_avif(data) else _decode(Path(path), data, cv2.IMREAD_COLOR_RGB)
+    is_heif = kind_of_heif(data) is not None
+    stored = decode_heif(Path(path), data) if is_heif else _decode(Path(path), data, cv2.IMREAD_COLOR_RGB)
     rgb = np.ascontiguousarray(stored, np.uint8)
     return freeze(srgb_from_embedded(rgb, data, Path(path)))
 

@@ -36,11 +36,7 @@ VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 
 _HDR = {int(ColorTrc.SMPTE2084): "PQ (HDR10)", int(ColorTrc.ARIB_STD_B67): "HLG"}
 _TEXT_FORMATS = frozenset({"tty"})  # FFmpeg plays text files as terminal art
-_PICTURE_BRANDS = {
-    "avif": "an AVIF picture; give it a name that ends with .avif",
-    "heic": "a HEIF picture, which is not read; save it as JPEG or PNG",
-}
-_PICTURE_BRANDS |= dict.fromkeys(("heix", "mif1"), _PICTURE_BRANDS["heic"])  # FFmpeg gives one tile of such a picture
+_PICTURE_BRANDS = {"avif": ".avif", "heic": ".heic", "heix": ".heic", "mif1": ".heic"}  # FFmpeg gives one tile of it
 
 _AVI = "avi"
 _LENGTH_FORMATS = frozenset({_AVI, "mov,mp4,m4a,3gp,3g2,mj2"})  # elsewhere FFmpeg guesses how long a stream is
@@ -138,8 +134,8 @@ class VideoReader:
     def _start(self, container: InputContainer) -> None:
         if container.format.name in _TEXT_FORMATS:
             raise InputError(f"{self._path} is a text file, not a video")
-        if picture := _PICTURE_BRANDS.get(container.metadata.get("major_brand", "").strip()):
-            raise InputError(f"{self._path} is {picture}")
+        if suffix := _PICTURE_BRANDS.get(container.metadata.get("major_brand", "").strip()):
+            raise InputError(f"{self._path} is a picture, not a video; give it a name that ends with {suffix}")
         streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
         if not streams:
             kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,15 @@ from PIL import Image, features
 
 from livecomp.background import open_background
 from livecomp.capture.registry import open_source
-from livecomp.errors import InputError
+from livecomp.errors import DependencyError, InputError
 from livecomp.frame import Frame, U8Array, freeze
-from livecomp.media import avif
+from livecomp.media import heif
 from livecomp.media.image import read_image
 from livecomp.media.video import VideoReader
 
 pytestmark = pytest.mark.skipif(not features.check("avif"), reason="this Pillow has been built without AVIF")
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 
 ORIENTATION = 0x0112
 
@@ -88,9 +91,29 @@ def test_what_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
         with pytest.raises(InputError, match=r"beach\.avif (is no picture, or is damaged|cannot be decoded)"):
             read_image(path)
     (tmp_path / "beach.mp4").write_bytes(whole)
-    with pytest.raises(InputError, match=r"is an AVIF picture; give it a name that ends with \.avif"):
+    with pytest.raises(InputError, match=r"is a picture, not a video; give it a name that ends with \.avif"):
         VideoReader(tmp_path / "beach.mp4").open()
     path.write_bytes(whole)
-    monkeypatch.setattr(avif.features, "check", lambda name: False)
-    with pytest.raises(InputError, match="this Pillow cannot read"):
+    monkeypatch.setattr(heif.features, "check", lambda name: False)
+    with pytest.raises(DependencyError, match="this Pillow cannot read"):
         read_image(path)
+
+
+def test_a_heic_is_read_where_there_is_what_reads_it(tmp_path: Path) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif", reason="the extra 'heif' is not installed")
+    pillow_heif.register_heif_opener()
+    path = tmp_path / "beach.heic"
+    Image.fromarray(corners()).save(path, quality=95, chroma=444)
+    scene = open_background(path)
+    scene.open()
+    assert np.abs(read_image(path).astype(int) - corners()).mean() < 4
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(InputError, match=r"beach\.heic (is no picture|cannot be decoded)"):
+        read_image(path)
+
+
+def test_without_it_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "beach.heic").write_bytes(HEIC)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(DependencyError, match=r"beach\.heic is a HEIC picture.*livecomp\[heif\]"):
+        read_image(tmp_path / "beach.heic")
