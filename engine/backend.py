@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from engine.errors import BackendError
+from engine.errors import BackendError, EngineError
 from engine.model_file import ModelFile
 from engine.spec import ModelSpec, TensorMap
 
@@ -78,16 +78,44 @@ class Backend:
         package: The distribution it needs, whose version keys what is cached.
         install: How to install that.
         precisions: All it can be asked for.
-        probe: Raises `BackendError` with the reason if it cannot run here.
-        load: Loads a model; raises `ModelFileError` or `BackendError`.
+        prober: See `probe`.
+        loader: See `load`.
     """
 
     name: str
     package: str
     install: str
     precisions: tuple[str, ...]
-    probe: Callable[[], Probe]
-    load: Callable[[ModelFile, Options], Program]
+    prober: Callable[[], Probe]
+    loader: Callable[[ModelFile, Options], Program]
+
+    def probe(self) -> Probe:
+        """Look whether it can run here.
+
+        Raises:
+            BackendError: It cannot; says why.
+        """
+        try:
+            return self.prober()
+        except BackendError:
+            raise
+        except Exception as error:  # the boundary of foreign code: drivers that are half there raise what they like
+            raise BackendError(f"{self.name} cannot be used here: {_words(error)}") from error
+
+    def load(self, model: ModelFile, options: Options) -> Program:
+        """Load a model.
+
+        Raises:
+            ModelFileError: The model is damaged, or has something that the backend does not know.
+            BackendError: The backend cannot run here.
+            InferenceError: The model's first run failed.
+        """
+        try:
+            return self.loader(model, options)
+        except EngineError:
+            raise
+        except Exception as error:  # likewise
+            raise BackendError(f"{self.name} cannot load {model.name}: {_words(error)}") from error
 
     def check(self, options: Options) -> None:
         """Compare options with what the backend knows.
@@ -101,3 +129,8 @@ class Backend:
             )
         if options.threads < 1:
             raise BackendError(f"{self.name} needs at least one thread, received {options.threads}")
+
+
+def _words(error: Exception) -> str:
+    """What an error says, and of foreign code also what it is."""
+    return str(error) if isinstance(error, EngineError) else repr(error)

@@ -108,8 +108,8 @@ def _backend(name: str, package: str, provider: str) -> Backend:
         package=package,
         install=f"pip install {package}",
         precisions=("fp32",),
-        probe=partial(_probe, provider),
-        load=partial(_load, provider),
+        prober=partial(_probe, provider),
+        loader=partial(_load, provider),
     )
 
 

@@ -158,7 +158,7 @@ BACKENDS: dict[str, Backend] = {
         package="openvino",
         install="pip install 'livecomp[openvino]'",
         precisions=tuple(_HINTS),
-        probe=_probe,
-        load=_load,
+        prober=_probe,
+        loader=_load,
     )
 }

@@ -223,8 +223,8 @@ def _backend(name: str, package: str) -> Backend:
         package=package,
         install=f"pip install 'livecomp[{name.replace('_', '-')}]'",
         precisions=("fp16", "bf16", "fp32", "int8"),
-        probe=partial(_probe, name),
-        load=partial(_load, name),
+        prober=partial(_probe, name),
+        loader=partial(_load, name),
     )
 
 

@@ -117,7 +117,7 @@ BACKENDS: dict[str, Backend] = {
         package="torch",
         install="pip install 'livecomp[train]'",
         precisions=("fp32", "bf16", "fp16"),
-        probe=_probe,
-        load=_load,
+        prober=_probe,
+        loader=_load,
     )
 }

@@ -4,13 +4,24 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import engine.choice
-from engine import BackendError, ModelFileError, Options, TensorMap, choose, open_runner
+from engine import (
+    BackendError,
+    InferenceError,
+    ModelFileError,
+    ModelRunner,
+    Options,
+    Probe,
+    TensorMap,
+    choose,
+    open_runner,
+)
 from engine.backend import Backend
 from tests.engine import models
 from tests.engine.fakes import FakeProgram, fake_backend
@@ -156,6 +167,34 @@ def test_nothing_that_works_shows_all_reasons(path: Path, monkeypatch: pytest.Mo
     use(monkeypatch, fake_backend("b", ModelFileError("no operator")))
     with pytest.raises(ModelFileError, match="no operator"):
         open_runner(path).open()
+
+
+@pytest.mark.parametrize(
+    ("where", "error", "reason"),
+    [
+        ("prober", InferenceError("cudaGetDeviceProperties failed"), "odd cannot be used here: cudaGetDeviceProper"),
+        ("prober", RuntimeError("Failed to dlopen libcuda.so"), "odd cannot be used here: RuntimeError('Failed to"),
+        ("loader", TypeError("factory function returned nullptr"), "odd cannot load model.onnx: TypeError('factory"),
+    ],
+)
+def test_one_whose_driver_is_half_there_is_skipped(
+    path: Path, monkeypatch: pytest.MonkeyPatch, where: str, error: Exception, reason: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    odd = replace(fake_backend("odd", FakeProgram()), **{where: fail})
+    use(monkeypatch, odd, fake_backend("good", FakeProgram()))
+    choice = choose(path, Options())
+    assert [one.backend for one in choice.ranked] == ["good"]
+    (told,) = choice.skipped.values()
+    assert told.startswith(reason)
+    found = engine.probe_all()
+    assert isinstance(found["good"], Probe)
+    assert isinstance(found["odd"], Probe) == (where == "loader")
+    if where == "loader":
+        with pytest.raises(BackendError, match="nullptr"):
+            ModelRunner(odd, path, Options()).open()
 
 
 def test_a_precision_nobody_computes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

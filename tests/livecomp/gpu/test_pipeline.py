@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine import InferenceError
 from livecomp import api
 from livecomp.bench import Case
 from livecomp.bench.pipeline import measure
@@ -242,11 +243,22 @@ def test_a_gpu_without_packages_says_what_to_install_for_each_backend(
 ) -> None:
     monkeypatch.setattr(choice, "gpu_fingerprint", lambda: driver)
     monkeypatch.setattr(choice, "_OF_WINDOWS", Path(of_windows))
-    monkeypatch.setattr(choice, "BACKENDS", {name: replace(choice.BACKENDS[name], probe=_absent) for name in BACKENDS})
+    monkeypatch.setattr(choice, "BACKENDS", {name: replace(choice.BACKENDS[name], prober=_absent) for name in BACKENDS})
     with pytest.raises(DependencyError) as caught:
         choice.find_backend()
     for word in (*BACKENDS, "livecomp[tensorrt-rtx]", "onnxruntime-gpu", "not here"):
         assert word in str(caught.value)
+    assert Config().build().whole is None
+
+
+def test_a_gpu_that_does_not_answer_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost() -> None:
+        raise InferenceError("cudaGetDeviceProperties failed: illegal address (error 700)")
+
+    monkeypatch.setattr(choice, "gpu_fingerprint", lambda: "NVIDIA RTX 4070")
+    monkeypatch.setattr(choice, "BACKENDS", {name: replace(choice.BACKENDS[name], prober=lost) for name in BACKENDS})
+    with pytest.raises(DependencyError, match="illegal address"):
+        choice.find_backend()
     assert Config().build().whole is None
 
 
