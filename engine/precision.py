@@ -108,7 +108,7 @@ class _Rewriter:
                 node.input[:] = [self._whole(name) for name in node.input]
                 self._nodes.append(node)
         for output in self._graph.output:
-            if output.name in self._halves:
+            if output.name in self._halves and self._fulls.get(output.name) != output.name:
                 self._cast(self._halves[output.name], output.name, self._full)
         del self._graph.node[:]
         self._graph.node.extend(self._nodes)

@@ -77,6 +77,18 @@ def test_a_tensor_read_in_both_types_and_given_out(tmp_path: Path) -> None:
     np.testing.assert_allclose(values["y"], np.e / 2, rtol=1e-3)
 
 
+def test_an_output_in_float32_that_half_nodes_read(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Exp", ["x"], ["e"]), helper.make_node("Conv", ["e", "w"], ["y"])]
+    weights = {"w": np.full((1, 1, 1, 1), 0.5, np.float32)}
+    path = models.save(tmp_path / "m.onnx", nodes, {"x": (1, 1, 2, 2)}, {"e": (1, 1, 2, 2), "y": (1, 1, 2, 2)}, weights)
+    half = tmp_path / "half.onnx"
+    half.write_bytes(with_precision(path.read_bytes(), "fp16"))
+    with open_runner(half, "onnxruntime") as runner:
+        values = runner.infer({"x": np.full((1, 1, 2, 2), 0.3, np.float32)})
+    np.testing.assert_allclose(values["e"], np.exp(np.float32(0.3)), rtol=1e-6)
+    np.testing.assert_allclose(values["y"], np.exp(0.3) / 2, rtol=1e-3)
+
+
 def test_bfloat16_rounds_to_nearest_even() -> None:
     values = np.array([1.0, -2.5, 1 + 2**-8, 1 + 3 * 2**-8, 3.14159274], np.float32)
     expected = np.array([0x3F80, 0xC020, 0x3F80, 0x3F82, 0x4049], np.uint16)
