@@ -22,6 +22,18 @@ _IR_VERSION, _GRAPH, _OPSET, _METADATA = 1, 7, 8, 14
 _GRAPH_INPUT, _GRAPH_OUTPUT = 11, 12
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
+_HOLDERS = {
+    "model": {_GRAPH: "graph", 25: "function"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse tensor"},
+    "function": {7: "node"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse tensor", 23: "sparse tensor"},
+    "sparse tensor": {1: "tensor", 2: "tensor"},
+}
+"""Messages that hold tensors: what lies in which of their fields."""
+_DATA_LOCATION = 14
+"""Field of a tensor; not 0 where the values are in another file."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
@@ -52,7 +64,8 @@ class ModelFile:
         """Read and hash a file, after a look at its size and its outermost structure; one in memory is as it is.
 
         Raises:
-            ModelFileError: It is missing, unreadable, empty, over 2 GiB, cut off, or no ONNX model.
+            ModelFileError: It is missing, unreadable, empty, over 2 GiB, cut off, no ONNX model, or has weights in
+                another file.
         """
         if isinstance(path, ModelFile):
             return path
@@ -70,12 +83,15 @@ class ModelFile:
         try:
             found = {number for number, _ in _fields(memoryview(data))}
             opset = _opset(data)
+            is_whole = not _has_values_elsewhere(data)
         except ValueError as error:
             raise ModelFileError(f"{path} is no ONNX model, or was cut off: {error}") from error
         if not {_IR_VERSION, _GRAPH} <= found:
             raise ModelFileError(f"{path} is no ONNX model: it has no IR version or no graph")
         if opset not in OPSETS:
             raise ModelFileError(f"{path} uses ONNX opset {opset}, expected {OPSETS.start} to {OPSETS.stop - 1}")
+        if not is_whole:
+            raise ModelFileError(f"{path} has weights in other files, which are not followed; save it as a single file")
         return cls(path, data, hashlib.sha256(data).hexdigest())
 
     def metadata(self) -> dict[str, str]:
@@ -109,6 +125,20 @@ def _opset(data: bytes) -> int:
             if bytes(pair.get(1, b"")) in (b"", b"ai.onnx") and 2 in pair:
                 version = _varint(pair[2], 0)[0]
     return version
+
+
+def _has_values_elsewhere(data: bytes) -> bool:
+    """Whether a tensor's values are in another file; most runtimes would look for that where the process runs."""
+    left = [("model", memoryview(data))]
+    while left:
+        kind, message = left.pop()
+        for number, value in _fields(message):
+            if kind == "tensor":
+                if number == _DATA_LOCATION and _varint(value, 0)[0]:
+                    return True
+            elif number in _HOLDERS[kind]:
+                left.append((_HOLDERS[kind][number], value))
+    return False
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from engine import ModelFileError
@@ -53,20 +54,30 @@ def test_opsets_that_no_runtime_promises_are_refused(tmp_path: Path) -> None:
         ModelFile.read(models.future_opset(tmp_path / "m.onnx"))
 
 
-def test_weights_outside_the_file_are_not_followed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["initializer", "constant", "branch"])
+def test_weights_outside_the_file_are_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     """They could name any file, and no hash covers them."""
     import onnx
+    from onnx import helper
 
-    from engine import BACKENDS, BackendError, open_runner
-
-    model = onnx.load(models.conv_net(tmp_path / "m.onnx"))
-    path = tmp_path / "outside.onnx"
-    onnx.save_model(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
-    assert (tmp_path / "weights.bin").is_file()
-    for name, backend in BACKENDS.items():
-        try:
-            backend.probe()
-        except BackendError:
-            continue
-        with pytest.raises(ModelFileError, match=r"outside\.onnx"):
-            open_runner(path, name).open()
+    weight = onnx.numpy_helper.from_array(np.ones((1, 4), np.float32), "w")
+    (tmp_path / "weights.bin").write_bytes(weight.raw_data)
+    weight.ClearField("raw_data")
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="weights.bin")
+    constant = helper.make_node("Constant", [], ["w"], value=weight)
+    nodes = [helper.make_node("Add", ["x", "w"], ["y"])]
+    if place == "constant":
+        nodes.insert(0, constant)
+    elif place == "branch":
+        branch = helper.make_graph([constant], "b", [], [helper.make_tensor_value_info("w", 1, [1, 4])])
+        condition = helper.make_node("Constant", [], ["c"], value=onnx.numpy_helper.from_array(np.array(True)))
+        nodes = [condition, helper.make_node("If", ["c"], ["w"], then_branch=branch, else_branch=branch), *nodes]
+    path = models.save(tmp_path / "outside.onnx", nodes, {"x": (1, 4)}, {"y": (1, 4)}, {})
+    model = onnx.load(path, load_external_data=False)
+    if place == "initializer":
+        model.graph.initializer.append(weight)
+    path.write_bytes(model.SerializeToString())
+    monkeypatch.chdir(tmp_path)  # where runtimes would look for it
+    with pytest.raises(ModelFileError, match=r"outside\.onnx has weights in other files"):
+        ModelFile.read(path)
