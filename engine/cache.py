@@ -12,16 +12,16 @@ import json
 import logging
 import os
 import stat
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import platformdirs
+
+from engine.lock import file_lock
 
 __all__ = ["EngineCache", "cache_key"]
 
@@ -32,8 +32,6 @@ HEADER = len(MAGIC) + 2 * hashlib.sha256().digest_size
 
 LOCK_WAIT_S = 900.0
 """How long to wait for another process that builds the same engine, before building it once more, uncached."""
-
-_POLL_S = 0.05
 
 
 def cache_key(parts: Mapping[str, str]) -> str:
@@ -146,19 +144,19 @@ class EngineCache:
     @contextmanager
     def _lock(self, key: str) -> Iterator[bool]:
         """Hold the key's lock; yields False where it cannot be had, because of the folder or of a very slow builder."""
-        descriptor: int | None = None
-        try:
-            self._make_folder()
-            descriptor = os.open(self.folder / f".{key}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-            locked = _acquire(descriptor, LOCK_WAIT_S)
-        except OSError as error:  # network file systems may have no locks
-            _LOGGER.warning("engines cannot be kept in %s (%s); they are built at each start", self.folder, error)
-            locked = False
-        try:
+        with ExitStack() as stack:
+            try:
+                self._make_folder()
+                locked = stack.enter_context(file_lock(self.folder / f".{key}.lock", LOCK_WAIT_S))
+            except OSError as error:  # network file systems may have no locks
+                _LOGGER.warning("engines cannot be kept in %s (%s); they are built at each start", self.folder, error)
+                locked = False
+            else:
+                if not locked:
+                    _LOGGER.warning(
+                        "another process has been building the same engine for %.0f s; it is built twice", LOCK_WAIT_S
+                    )
             yield locked
-        finally:
-            if descriptor is not None:
-                os.close(descriptor)  # which releases the lock
 
 
 @cache
@@ -185,33 +183,3 @@ def _distrust(status: os.stat_result, *, directory: bool) -> str | None:
     if stat.S_IMODE(status.st_mode) & 0o077:
         return f"its mode is {stat.S_IMODE(status.st_mode):04o}, expected {0o700 if directory else 0o600:04o}"
     return None
-
-
-def _acquire(descriptor: int, wait_s: float) -> bool:
-    deadline = time.monotonic() + wait_s
-    while not _try_lock(descriptor):
-        if time.monotonic() > deadline:
-            _LOGGER.warning("another process has been building the same engine for %.0f s; it is built twice", wait_s)
-            return False
-        time.sleep(_POLL_S)
-    return True
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(descriptor: int) -> bool:
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-else:
-    import fcntl
-
-    def _try_lock(descriptor: int) -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True

@@ -10,8 +10,8 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numba
 from platformdirs import user_cache_path
 
+from engine.lock import file_lock
 from livecomp.errors import reason
 
 __all__ = ["cache_folder", "compiled"]
@@ -29,6 +30,9 @@ _config: Any = numba.config  # its attributes are set at run time
 
 _UNUSED_S = 30 * 86400.0
 """Loops of another version of the modules are kept this long after their last use, in seconds."""
+
+_LOCK_WAIT_S = 5.0
+"""How long to wait for another process that keeps a loop, which takes it milliseconds."""
 
 
 def cache_folder() -> Path | None:
@@ -92,7 +96,11 @@ def compiled(
 
 
 def _forgive(kept: Any, folder: Path) -> None:  # noqa: ANN401  numba has no types
-    """Have numba go on without a file of machine code that it cannot read or write; of itself it would raise."""
+    """Have numba go on without a file of machine code that it cannot read or write; of itself it would raise.
+
+    One process writes at a time: of two that numba lets write at once, the list of files, which each reads and writes
+    again, may come from the one and a file of the same name from the other, machine code for other types.
+    """
     load, save = kept.load_overload, kept.save_overload
 
     def load_or_none(*key: object) -> object:
@@ -100,17 +108,27 @@ def _forgive(kept: Any, folder: Path) -> None:  # noqa: ANN401  numba has no typ
             return load(*key)
         except Exception as error:  # the boundary to what reads a file, whatever is in there
             _tell(folder, "loops that are kept there cannot be read and are compiled again", reason(error))
-            with suppress(OSError):
+            with suppress(OSError), _alone(folder):
                 kept.flush()  # an index that cannot be read would not be written either
             return None
 
     def save_or_not(*entry: object) -> None:
         try:
-            save(*entry)
+            with _alone(folder):
+                save(*entry)
         except Exception as error:  # likewise
             _tell(folder, "loops cannot be kept there and are compiled at each start", reason(error))
 
     kept.load_overload, kept.save_overload = load_or_none, save_or_not
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other process in here, if the folder has locks and nobody holds its one for ever."""
+    with ExitStack() as stack:
+        with suppress(OSError):
+            stack.enter_context(file_lock(folder / ".lock", _LOCK_WAIT_S))
+        yield
 
 
 @cache

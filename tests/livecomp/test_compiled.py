@@ -6,6 +6,7 @@ import shutil
 import stat
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numba
@@ -87,6 +88,32 @@ def test_what_cannot_be_kept_is_compiled_all_the_same_and_told_once(
     cache.write_text("a file where the folder was")
     assert first(np.ones(3)) == second(np.ones(3)) == 4
     assert caplog.text.count("cannot be kept there and are compiled at each start") == 1
+
+
+def test_two_processes_that_keep_loops_at_once_keep_both_apart(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dispatchers = [compiled()(plus_one) for _ in range(2)]
+    for function, dtype in zip(dispatchers, (np.float32, np.float64), strict=True):
+        assert function(np.ones(3, dtype)) == 4
+    for path in (*cache.rglob("*.nbi"), *cache.rglob("*.nbc")):
+        path.unlink()
+    files = type(dispatchers[0]._cache._cache_file)
+    save_index = files._save_index
+
+    def save_slowly(self: object, overloads: dict[object, str]) -> None:
+        time.sleep(0.2)
+        save_index(self, overloads)
+
+    monkeypatch.setattr(files, "_save_index", save_slowly)
+    with ThreadPoolExecutor(2) as pool:  # each has a descriptor of its own for the lock, as processes have
+        for function in dispatchers:
+            ((signature, result),) = function.overloads.items()
+            pool.submit(function._cache.save_overload, signature, result)
+    kept = dispatchers[0]._cache._cache_file._load_index()
+    assert len(kept) == len(set(kept.values())) == 2
+    again = compiled()(plus_one)
+    for dtype in (np.float32, np.float64):
+        assert again(np.ones(3, dtype)) == 4
+    assert sum(again.stats.cache_hits.values()) == 2
 
 
 def test_the_users_own_setting_goes_first(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
