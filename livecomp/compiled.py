@@ -163,8 +163,11 @@ def _note_use(folder: Path) -> None:
 
 @cache
 def _digest(folder: Path) -> str:
-    """Stands for what the modules of a folder say; of one without any that can be read, for nothing."""
-    seen = hashlib.sha256()
+    """Stands for what the modules of a folder say, and for who compiles them.
+
+    Environments with two versions of numba would otherwise overwrite each other's loops, time and again.
+    """
+    seen = hashlib.sha256(numba.__version__.encode() + b"\0")
     for module in sorted(folder.glob("*.py")):
         seen.update(module.name.encode() + b"\0" + module.read_bytes())
     return seen.hexdigest()[:16]

@@ -190,3 +190,15 @@ def test_a_change_in_what_is_called_is_noticed(cache: Path, tmp_path: Path, monk
         monkeypatch.setattr(sys, "dont_write_bytecode", True)
         assert importlib.import_module("calling_kernel").total(np.ones(3)) == expected
     assert len(list(cache.rglob("*total*.nbi"))) == 2
+
+
+def test_two_versions_of_numba_keep_loops_beside_each_other(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for version in (numba.__version__, "0.0.1"):
+        with monkeypatch.context() as patch:
+            patch.setattr(numba, "__version__", version)
+            module._digest.cache_clear()
+            assert compiled()(plus_one)(np.ones(3)) == 4
+    module._digest.cache_clear()
+    again = compiled()(plus_one)
+    assert again(np.ones(3)) == 4
+    assert sum(again.stats.cache_hits.values()) == 1
