@@ -25,8 +25,8 @@ class Cuda:
     def __init__(self, runtime: Any) -> None:  # noqa: ANN401 - untyped
         self.runtime = runtime
         self.lock = threading.Lock()
-        """Held while work is queued on the shared stream and waited for, and while a graph is recorded from it: what
-        another thread queued meanwhile would become part of the graph."""
+        """Held while work is queued on the shared stream and waited for; while a graph is recorded from it, since what
+        another thread queued meanwhile would become part of the graph; and while the stream is made or destroyed."""
         self._stream: Any = None
         self._users = 0
 
@@ -53,19 +53,25 @@ class Cuda:
         name = properties.name.decode() if isinstance(properties.name, bytes) else str(properties.name)
         return f"{name.rstrip(chr(0))} (compute capability {properties.major}.{properties.minor})"
 
+    def make_stream(self) -> Any:  # noqa: ANN401 - untyped
+        """A new stream, the caller's to destroy."""
+        return self.call("cudaStreamCreateWithFlags", int(self.runtime.cudaStreamNonBlocking))
+
     def acquire_stream(self) -> Any:  # noqa: ANN401 - untyped
         """The shared stream; release it as often as it was acquired."""
-        if self._users == 0:
-            self._stream = self.call("cudaStreamCreateWithFlags", int(self.runtime.cudaStreamNonBlocking))
-        self._users += 1
-        return self._stream
+        with self.lock:
+            if self._users == 0:
+                self._stream = self.make_stream()
+            self._users += 1
+            return self._stream
 
     def release_stream(self) -> None:
         """Give the shared stream back; the last one to do so destroys it."""
-        self._users -= 1
-        if self._users == 0:
-            stream, self._stream = self._stream, None
-            self.runtime.cudaStreamDestroy(stream)
+        with self.lock:
+            self._users -= 1
+            if self._users == 0:
+                stream, self._stream = self._stream, None
+                self.runtime.cudaStreamDestroy(stream)
 
 
 class CudaBuffer:

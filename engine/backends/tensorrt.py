@@ -69,10 +69,7 @@ class TensorRtProgram:
             self.spec = self._bind(trt, metadata)
             if unknown := self._resident - self._inputs.keys():
                 raise TensorError(f"expected names of inputs, {sorted(self._inputs)}, received {sorted(unknown)}")
-            for name in sorted(self._resident):
-                self._inputs[name].upload(self._stream)
-            self._enqueue()  # the first run compiles and allocates, which no graph may hold
-            self._cuda.call("cudaStreamSynchronize", self._stream)
+            self._run_first()
             self.report = {**report, "cuda_graph": "yes" if self._capture() else "no"}
         except BaseException:
             self.close()
@@ -97,7 +94,7 @@ class TensorRtProgram:
         if self._graph is not None:
             self._cuda.call("cudaGraphLaunch", self._graph, self._stream)
         else:
-            self._enqueue()
+            self._enqueue(self._stream)
         self._cuda.call("cudaStreamSynchronize", self._stream)
         self._held = {name: weakref.ref(feed[name]) for name in self._resident}
 
@@ -136,14 +133,29 @@ class TensorRtProgram:
                 raise InferenceError(f"the buffer of {name!r} was not accepted")
         return ModelSpec(tuple(inputs), tuple(outputs), dict(metadata))
 
-    def _enqueue(self) -> None:
+    def _run_first(self) -> None:
+        """One run that compiles and allocates, which no graph may hold.
+
+        On a stream of its own: it may take seconds, for which no other model should wait, and what other models record
+        from the shared stream meanwhile must not hold it either.
+        """
+        stream = self._cuda.make_stream()
+        try:
+            for name in sorted(self._resident):
+                self._inputs[name].upload(stream)
+            self._enqueue(stream)
+            self._cuda.call("cudaStreamSynchronize", stream)
+        finally:
+            self._cuda.runtime.cudaStreamDestroy(stream)
+
+    def _enqueue(self, stream: Any) -> None:  # noqa: ANN401 - untyped
         for name, buffer in self._inputs.items():
             if name not in self._resident:
-                buffer.upload(self._stream)
-        if not self._context.execute_async_v3(int(self._stream)):
+                buffer.upload(stream)
+        if not self._context.execute_async_v3(int(stream)):
             raise InferenceError("the network could not be queued")
         for buffer in self._outputs.values():
-            buffer.download(self._stream)
+            buffer.download(stream)
 
     def _capture(self) -> bool:
         """Record one run as a graph; False where the network does things that no graph can hold."""
@@ -155,7 +167,7 @@ class TensorRtProgram:
         with self._cuda.lock:
             self._cuda.call("cudaStreamBeginCapture", self._stream, mode)
             try:
-                self._enqueue()
+                self._enqueue(self._stream)
             except InferenceError as error:
                 failure = error
             status, graph = self._cuda.runtime.cudaStreamEndCapture(self._stream)

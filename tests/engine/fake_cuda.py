@@ -22,8 +22,10 @@ class FakeRuntime:
 
     def __init__(self) -> None:
         self.memory: dict[int, Any] = {}
-        self.queue: list[Callable[[], None]] = []
+        self.queues: dict[int, list[Callable[[], None]]] = {}
+        """By stream."""
         self.captured: list[Callable[[], None]] | None = None
+        self.captured_stream = 0
         self.graphs: dict[int, list[Callable[[], None]]] = {}
         self.streams = 0
         self.calls: list[str] = []
@@ -66,34 +68,43 @@ class FakeRuntime:
     cudaFreeHost = cudaFree
 
     def cudaStreamCreateWithFlags(self, _: int) -> tuple[Any, ...]:
+        stream = 77 + self.calls.count("cudaStreamCreateWithFlags")
         self.streams += 1
-        return self._done("cudaStreamCreateWithFlags", 77)
+        self.queues[stream] = []
+        return self._done("cudaStreamCreateWithFlags", stream)
 
-    def cudaStreamDestroy(self, _: int) -> tuple[Any, ...]:
+    def cudaStreamDestroy(self, stream: int) -> tuple[Any, ...]:
         self.streams -= 1
+        del self.queues[stream]
         return self._done("cudaStreamDestroy")
 
-    def add(self, work: Callable[[], None]) -> None:
-        (self.queue if self.captured is None else self.captured).append(work)
+    def is_capturing(self, stream: int) -> bool:
+        return self.captured is not None and stream == self.captured_stream
 
-    def cudaMemcpyAsync(self, to: int, source: int, size: int, _kind: int, _stream: int) -> tuple[Any, ...]:
+    def add(self, stream: int, work: Callable[[], None]) -> None:
+        if self.captured is not None and stream == self.captured_stream:
+            self.captured.append(work)
+        else:
+            self.queues[stream].append(work)
+
+    def cudaMemcpyAsync(self, to: int, source: int, size: int, _kind: int, stream: int) -> tuple[Any, ...]:
         result = self._done("cudaMemcpyAsync")
         if not result[0]:
-            if self.captured is None:
+            if not self.is_capturing(stream):
                 self.copied += size
-            self.add(lambda: void(ctypes.memmove(to, source, size)))
+            self.add(stream, lambda: void(ctypes.memmove(to, source, size)))
         return result
 
-    def cudaStreamSynchronize(self, _: int) -> tuple[Any, ...]:
+    def cudaStreamSynchronize(self, stream: int) -> tuple[Any, ...]:
         result = self._done("cudaStreamSynchronize")
-        work, self.queue = self.queue, []
+        work, self.queues[stream] = self.queues[stream], []
         if not result[0]:
             for step in work:
                 step()
         return result
 
-    def cudaStreamBeginCapture(self, _stream: int, _mode: int) -> tuple[Any, ...]:
-        self.captured = []
+    def cudaStreamBeginCapture(self, stream: int, _mode: int) -> tuple[Any, ...]:
+        self.captured, self.captured_stream = [], stream
         return self._done("cudaStreamBeginCapture")
 
     def cudaStreamEndCapture(self, _: int) -> tuple[Any, ...]:
@@ -110,10 +121,10 @@ class FakeRuntime:
         handle = self._new_graph(self.graphs[graph])
         return self._done("cudaGraphInstantiate", handle)
 
-    def cudaGraphLaunch(self, graph: int, _stream: int) -> tuple[Any, ...]:
+    def cudaGraphLaunch(self, graph: int, stream: int) -> tuple[Any, ...]:
         result = self._done("cudaGraphLaunch")
         if not result[0]:
-            self.queue += self.graphs[graph]
+            self.queues[stream] += self.graphs[graph]
         return result
 
     def cudaGraphDestroy(self, _: int) -> tuple[Any, ...]:
@@ -176,7 +187,7 @@ class FakeEngine:
     def is_stream_capturable(self, _: int) -> bool:
         return self.capturable
 
-    def execute_async_v3(self, _: int) -> bool:
+    def execute_async_v3(self, stream: int) -> bool:
         count = int(np.prod(self.shape))
 
         def compute() -> None:
@@ -184,7 +195,7 @@ class FakeEngine:
             y[:] = [2 * value for value in x]
 
         if self.queues:
-            self.runtime.add(compute)
+            self.runtime.add(stream, compute)
         return self.queues
 
 
@@ -199,14 +210,14 @@ class FakeSum(FakeEngine):
     def get_tensor_mode(self, name: str) -> Mode:
         return Mode.OUTPUT if name == "y" else Mode.INPUT
 
-    def execute_async_v3(self, _: int) -> bool:
+    def execute_async_v3(self, stream: int) -> bool:
         count = int(np.prod(self.shape))
 
         def compute() -> None:
             x, b, y = ((ctypes.c_float * count).from_address(self.addresses[name]) for name in ("x", "b", "y"))
             y[:] = [2 * value + other for value, other in zip(x, b, strict=True)]
 
-        self.runtime.add(compute)
+        self.runtime.add(stream, compute)
         return True
 
 
@@ -216,14 +227,14 @@ class FakePicture(FakeEngine):
     def get_tensor_dtype(self, _: str) -> str:
         return "uint8"
 
-    def execute_async_v3(self, _: int) -> bool:
+    def execute_async_v3(self, stream: int) -> bool:
         count = int(np.prod(self.shape))
 
         def compute() -> None:
             x, y = ((ctypes.c_uint8 * count).from_address(self.addresses[name]) for name in ("x", "y"))
             y[:] = [255 - value for value in x]
 
-        self.runtime.add(compute)
+        self.runtime.add(stream, compute)
         return True
 
 
