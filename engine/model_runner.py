@@ -78,7 +78,8 @@ class ModelRunner:
         begin = time.monotonic_ns()
         program = self._opened()
         program.spec.check_inputs(feed)
-        values = self._run(program, {name: np.ascontiguousarray(array) for name, array in feed.items()})
+        # not np.ascontiguousarray, which gives a scalar a side
+        values = self._run(program, {name: np.asarray(array, order="C") for name, array in feed.items()})
         program.spec.check_outputs(values)
         if self._on_time is not None:
             self._on_time(self.name, time.monotonic_ns() - begin)

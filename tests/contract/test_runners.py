@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from onnx import helper
 
 from engine import (
     BACKENDS,
@@ -114,6 +115,14 @@ def test_read_only_and_non_contiguous_inputs(backend: str, model: Path) -> None:
     with opened(model, backend) as runner:
         expected = runner.infer({"input": np.ascontiguousarray(strided)})["output"]
         np.testing.assert_array_equal(runner.infer({"input": strided})["output"], expected)
+
+
+def test_an_input_without_sides(backend: str, tmp_path: Path) -> None:
+    nodes = [helper.make_node("Mul", ["x", "factor"], ["y"])]
+    path = models.save(tmp_path / "scaled.onnx", nodes, {"x": (1, 4), "factor": ()}, {"y": (1, 4)})
+    with opened(path, backend) as runner:
+        values = runner.infer({"x": np.ones((1, 4), np.float32), "factor": np.array(3, np.float32)})
+        np.testing.assert_array_equal(values["y"], np.full((1, 4), 3, np.float32))
 
 
 @pytest.mark.parametrize(
