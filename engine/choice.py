@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -119,7 +120,7 @@ def _identity(model: ModelFile, options: Options) -> dict[str, str]:
     return {
         "model": model.sha256,
         "cpu": " ".join((cpu_name(), *cpu_features())),
-        "gpu": gpu_fingerprint(),
+        "gpu": f"{gpu_fingerprint()} {os.environ.get('CUDA_VISIBLE_DEVICES')}",
         "options": f"{options.threads} {options.precision} {sorted(options.shapes.items())}",
         **versions,
     }
@@ -131,6 +132,8 @@ def _parse(stored: bytes | None) -> Choice | None:
     try:
         found = json.loads(stored)
         ranked = tuple(Measured(**entry) for entry in found["ranked"])
+        if gone := {one.backend for one in ranked} - BACKENDS.keys():
+            raise ValueError(f"there is no backend {', '.join(sorted(gone))}")
         return Choice(ranked, dict(found["skipped"])) if ranked else None
     except (ValueError, TypeError, KeyError) as error:
         _LOGGER.warning("a remembered choice of backends cannot be read and is measured again: %s", error)

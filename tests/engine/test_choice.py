@@ -99,6 +99,30 @@ def test_a_damaged_memory_is_measured_again(
     assert program.runs > runs
 
 
+def test_a_remembered_backend_that_is_gone_is_measured_anew(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    use(monkeypatch, fake_backend("old name", FakeProgram()))
+    choose(path, Options())
+    use(monkeypatch, fake_backend("new name", FakeProgram()))
+    with open_runner(path) as runner:
+        assert runner.name == "new name"
+    assert "there is no backend old name" in caplog.text
+
+
+def test_what_was_measured_without_a_gpu_does_not_hold_with_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = FakeProgram()
+    use(monkeypatch, fake_backend("one", program))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    choose(path, Options())
+    runs = program.runs
+    choose(path, Options())
+    assert program.runs == runs
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    choose(path, Options())
+    assert program.runs > runs
+
+
 class NotANumber(FakeProgram):
     """Loads, and says nothing."""
 
