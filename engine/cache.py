@@ -13,6 +13,7 @@ import logging
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ _LOGGER = logging.getLogger(__name__)
 
 MAGIC = b"LCENG1\n\0"
 HEADER = len(MAGIC) + 2 * hashlib.sha256().digest_size
+
+UNUSED_S = 90 * 86400.0
+"""Engines that nobody has loaded for this long, in seconds, are removed when another one is kept."""
 
 LOCK_WAIT_S = 900.0
 """How long to wait for another process that builds the same engine, before building it once more, uncached."""
@@ -97,6 +101,8 @@ class EngineCache:
         if distrust is None:
             payload = data[HEADER:]
             if data[:HEADER] == _header(key, payload):
+                with suppress(OSError):
+                    os.utime(path)  # it is in use
                 return payload
             distrust = "it is truncated or was altered"
         _LOGGER.warning("the cached engine %s is not used and will be built again: %s", path, distrust)
@@ -120,12 +126,22 @@ class EngineCache:
                     Path(temporary).unlink()
             _LOGGER.warning("engines cannot be kept in %s (%s); they are built at each start", self.folder, error)
             return False
+        self._remove_unused()
         return True
 
     def discard(self, key: str) -> None:
         """Forget what is kept under a key."""
         with suppress(OSError):
             (self.folder / key).unlink()
+
+    def _remove_unused(self) -> None:
+        """Engines of drivers, versions and sizes that are gone, and what a process left that died while it wrote."""
+        oldest = time.time() - UNUSED_S
+        with suppress(OSError):
+            for path in self.folder.iterdir():
+                with suppress(OSError):
+                    if path.lstat().st_mtime < oldest:
+                        path.unlink()
 
     def _make_folder(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)

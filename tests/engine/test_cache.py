@@ -188,6 +188,20 @@ def test_a_failed_build_is_passed_on_and_keeps_nothing(cache: EngineCache) -> No
     assert cache.get_or_build(KEY, Builder()) == b"engine"  # the lock is free again
 
 
+def test_what_nobody_has_used_for_long_goes_when_something_new_is_kept(cache: EngineCache) -> None:
+    used, unused = (cache_key({"model": name}) for name in ("used", "unused"))
+    for key in (used, unused):
+        cache.store(key, b"engine")
+    left = cache.folder / f".{unused[:16]}-died"
+    left.write_bytes(b"half an eng")
+    long_ago = time.time() - 100 * 86400
+    for path in cache.folder.iterdir():
+        os.utime(path, (long_ago, long_ago))
+    assert cache.load(used) == b"engine"
+    assert cache.get_or_build(KEY, Builder()) == b"engine"
+    assert {path.name for path in cache.folder.iterdir()} == {used, KEY, f".{KEY}.lock"}
+
+
 def _build_slowly(folder: str, log: str, start: float) -> None:
     def build() -> bytes:
         with Path(log).open("a") as file:
