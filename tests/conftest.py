@@ -15,6 +15,7 @@ import pytest
 
 # Measured choices and built engines of the tests stay out of the user's cache; compiled loops are worth keeping.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(platformdirs.user_cache_path("livecomp") / "numba"))
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # for tests that import ONNX Runtime themselves
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="livecomp-tests-")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

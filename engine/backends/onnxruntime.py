@@ -1,10 +1,14 @@
 """ONNX Runtime: on the CPU it runs everywhere and is what others are compared with; on a GPU through its providers.
 
 Each provider is a backend of its own, so that the CPU never stands in for a GPU in silence.
+
+Its telemetry is off: official builds of it would otherwise keep an identifier of the machine, and send Microsoft that,
+the machine's and the program's description, and what was run.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import partial
 from types import ModuleType
@@ -53,6 +57,7 @@ class _OnnxRuntimeProgram:
 
 
 def _import() -> ModuleType:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when it is imported
     try:
         import onnxruntime
     except ImportError as error:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -283,3 +284,17 @@ def test_importing_the_engine_loads_no_backend() -> None:
     script = f"import sys, engine; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_onnx_runtime_reports_to_nobody_and_keeps_no_identifier(tmp_path: Path) -> None:
+    model = models.conv_net(tmp_path / "m.onnx")
+    program = "import sys, engine\nwith engine.open_runner(sys.argv[1], 'onnxruntime') as runner: print(runner.name)\n"
+    home = tmp_path / "home"
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "XDG_DATA_HOME": str(home / "data")}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    told = subprocess.run(
+        [sys.executable, "-c", program, model], env=environment, capture_output=True, text=True, check=True
+    )
+    assert told.stdout == "onnxruntime\n"
+    assert not home.exists()
