@@ -94,7 +94,7 @@ class EngineCache:
                 with os.fdopen(descriptor, "rb") as file:
                     distrust = _distrust(os.fstat(descriptor), directory=False)
                     data = file.read() if distrust is None else b""
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             distrust = str(error.strerror or error)
@@ -124,7 +124,7 @@ class EngineCache:
             if temporary is not None:
                 with suppress(OSError):
                     Path(temporary).unlink()
-            _LOGGER.warning("engines cannot be kept in %s (%s); they are built at each start", self.folder, error)
+            _tell(self.folder, str(error.strerror or error))
             return False
         self._remove_unused()
         return True
@@ -165,7 +165,7 @@ class EngineCache:
                 self._make_folder()
                 locked = stack.enter_context(file_lock(self.folder / f".{key}.lock", LOCK_WAIT_S))
             except OSError as error:  # network file systems may have no locks
-                _LOGGER.warning("engines cannot be kept in %s (%s); they are built at each start", self.folder, error)
+                _tell(self.folder, str(error.strerror or error))
                 locked = False
             else:
                 if not locked:
@@ -173,6 +173,12 @@ class EngineCache:
                         "another process has been building the same engine for %.0f s; it is built twice", LOCK_WAIT_S
                     )
             yield locked
+
+
+@cache
+def _tell(folder: Path, reason: str) -> None:
+    """Warn of a folder, once for many engines."""
+    _LOGGER.warning("engines cannot be kept in %s (%s); they are built at each start", folder, reason)
 
 
 @cache
