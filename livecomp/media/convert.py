@@ -13,6 +13,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
 from livecomp.frame import U8Array, freeze
+from livecomp.media.colorimetry import DEEP_FORMAT, SrgbMapper, needs_mapping
 
 __all__ = ["AVCOL_SPC_BT709", "Orientation", "RgbConverter", "YuvConverter"]
 
@@ -63,8 +64,8 @@ class RgbConverter:
     """Turns decoded pictures into upright RGB.
 
     Where a picture does not state its matrix, BT.709 is taken from 720 lines on and BT.601 below, as players do; where
-    it does not state its range, limited range, but full for JPEG-style formats. Deeper pictures are reduced to 8 bits,
-    and wide-gamut ones keep their primaries.
+    it does not state its range, limited range, but full for JPEG-style formats. Deeper pictures are reduced to 8 bits;
+    high dynamic range and wide gamuts become sRGB, see `livecomp.media.colorimetry`.
 
     The fast path of swscale is used: about 2 ms for a 1080p picture (Zen 4, one thread), most of it for fresh memory,
     and on average 1 level too dark; its exact path takes 10 ms.
@@ -72,6 +73,7 @@ class RgbConverter:
 
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
+        self._mappers: dict[tuple[int, int], SrgbMapper] = {}
 
     def convert(self, frame: VideoFrame, size_wh: tuple[int, int]) -> U8Array:
         """One picture.
@@ -89,17 +91,23 @@ class RgbConverter:
         full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
         orientation = Orientation(frame)
         width, height = size_wh[::-1] if orientation.is_transposed else size_wh
+        display = int(frame.color_trc), int(frame.color_primaries)
+        is_mapped = needs_mapping(*display)
         converted = self._reformatter.reformat(
             frame,
             width=width,
             height=height,
-            format="rgb24",
+            format=DEEP_FORMAT if is_mapped else "rgb24",
             src_colorspace=matrix,
             dst_colorspace=matrix,
             src_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
             dst_color_range=ColorRange.JPEG,
             threads=1,
         )
+        if is_mapped:
+            if display not in self._mappers:
+                self._mappers[display] = SrgbMapper(*display)
+            converted = self._mappers[display].map(converted)
         return freeze(orientation.apply(np.ascontiguousarray(converted.to_ndarray(), np.uint8)))
 
 

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from av.video.frame import VideoFrame
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from livecomp.errors import DependencyError, InputError
 from livecomp.frame import U8Array
+from livecomp.media.colorimetry import HDR_NAMES, SrgbMapper, needs_mapping
 
 __all__ = ["HEIF_SUFFIXES", "decode_heif", "kind_of_heif"]
 
@@ -26,7 +28,6 @@ HEIF_SUFFIXES = frozenset({".avif", ".heic", ".heif"})
 _BRANDS: dict[bytes, Literal["AVIF", "HEIF"]] = {b"avif": "AVIF", b"avis": "AVIF"}
 _BRANDS |= dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"mif1"), "HEIF")
 _NCLX = b"colrnclx"  # ISO/IEC 14496-12: primaries, then transfer characteristics, as two bytes each
-_HDR = {16: "PQ", 18: "HLG"}  # ITU-T H.273, table 3
 
 
 def kind_of_heif(data: bytes) -> Literal["AVIF", "HEIF"] | None:
@@ -42,27 +43,31 @@ def decode_heif(path: Path, data: bytes) -> U8Array:
         data: The file.
 
     Returns:
-        (H, W, 3) uint8, in the RGB space of its profile. Transparency is dropped.
+        (H, W, 3) uint8, in the RGB space of its profile, or sRGB where it has none. Transparency is dropped.
 
     Raises:
         DependencyError: What decodes it is not installed.
-        InputError: It is damaged or too large, or has a high dynamic range.
+        InputError: It is damaged or too large.
     """
     kind = kind_of_heif(data)
     _require(kind == "AVIF", path)
-    if transfer := _high_dynamic_range(data):
-        raise InputError(f"{path} has a high dynamic range ({transfer}), which needs tone mapping; save it as JPEG")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data), formats=[str(kind)]) as image:
                 if kind == "AVIF" and getattr(image, "n_frames", 1) > 1:
                     log.warning("%s is an animation, of which only the first picture is taken", path)
-                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"), np.uint8)
+                display = None if image.info.get("icc_profile") else _display(image, data)
+                rgb = np.asarray(ImageOps.exif_transpose(image).convert("RGB"), np.uint8)
     except UnidentifiedImageError as error:
         raise InputError(f"{path} is no picture, or is damaged") from error
     except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} cannot be decoded as a picture: {error}") from error
+    if display is None or not needs_mapping(*display):
+        return rgb
+    if hdr := HDR_NAMES.get(display[0]):
+        log.warning("%s has a high dynamic range (%s), which is brought into that of sRGB", path, hdr)
+    return np.asarray(SrgbMapper(*display).map(VideoFrame.from_ndarray(rgb, format="rgb24")).to_ndarray(), np.uint8)
 
 
 def _require(is_avif: bool, path: Path) -> None:
@@ -80,10 +85,12 @@ def _require(is_avif: bool, path: Path) -> None:
     register_heif_opener()
 
 
-def _high_dynamic_range(data: bytes) -> str:
-    """The name of the transfer function of a picture with a high dynamic range; empty for others."""
-    place = data.find(_NCLX)
+def _display(image: Image.Image, data: bytes) -> tuple[int, int] | None:
+    """Transfer characteristics and primaries of the display that a picture is for; None where it does not say."""
+    if profile := image.info.get("nclx_profile"):
+        return int(profile["transfer_characteristics"]), int(profile["color_primaries"])
+    place = data.find(_NCLX)  # of AVIF, Pillow does not tell
     if place < 0:
-        return ""
-    transfer = int.from_bytes(data[place + len(_NCLX) + 2 : place + len(_NCLX) + 4], "big")
-    return _HDR.get(transfer, "")
+        return None
+    primaries, transfer = (data[place + len(_NCLX) + at :][:2] for at in (0, 2))
+    return int.from_bytes(transfer, "big"), int.from_bytes(primaries, "big")

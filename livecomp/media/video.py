@@ -16,11 +16,11 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorTrc
 from av.video.stream import VideoStream
 
 from livecomp.errors import InputError
 from livecomp.frame import U8Array
+from livecomp.media.colorimetry import HDR_NAMES
 from livecomp.media.convert import Orientation, RgbConverter
 from livecomp.media.cut import is_cut_off
 from livecomp.media.interlace import deinterlaced
@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 """File name endings, lower case, of the usual containers; reading is not limited to them."""
 
-_HDR = {int(ColorTrc.SMPTE2084): "PQ (HDR10)", int(ColorTrc.ARIB_STD_B67): "HLG"}
 _TEXT_FORMATS = frozenset({"tty"})  # FFmpeg plays text files as terminal art
 _PICTURE_BRANDS = {"avif": ".avif", "heic": ".heic", "heix": ".heic", "mif1": ".heic"}  # FFmpeg gives one tile of it
 
@@ -70,8 +69,7 @@ class VideoReader:
     """Decodes the first video stream of a file that is not a cover picture.
 
     Quarter turns and mirroring that the file asks for are applied, and interlaced pictures deinterlaced; see
-    `RgbConverter` for colours. Pictures of another size than the first are scaled to it. High dynamic range is refused,
-    since it has no meaning without tone mapping.
+    `RgbConverter` for colours. Pictures of another size than the first are scaled to it.
 
     Args:
         path: Any file that FFmpeg can read.
@@ -110,7 +108,7 @@ class VideoReader:
         """Open the file and decode its first frame.
 
         Raises:
-            InputError: It is missing, empty or damaged, holds no video, or is tagged as high dynamic range.
+            InputError: It is missing, empty or damaged, or holds no video.
         """
         self.close()
         if is_dir(self._path):
@@ -151,10 +149,8 @@ class VideoReader:
         if first is None:
             raise InputError(f"{self._path} has a video stream without a single frame")
         self._first_pts = first.pts
-        if hdr := _HDR.get(int(first.color_trc)):
-            raise InputError(
-                f"{self._path} is tagged as {hdr} high dynamic range, which needs tone mapping; convert it to SDR first"
-            )
+        if self._info is None and (hdr := HDR_NAMES.get(int(first.color_trc))):
+            log.warning("%s has a high dynamic range (%s), which is brought into that of sRGB", self._path, hdr)
         width, height = first.width, first.height
         aspect = Fraction(stream.sample_aspect_ratio or 1)
         if Orientation(first).is_transposed:

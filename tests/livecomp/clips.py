@@ -85,7 +85,7 @@ def write_animation(path: Path, levels: Sequence[int], ms: int = 40) -> Path:
 
 
 def write_planes(path: Path, patches: Sequence[tuple[int, int, int]], *, matrix: int, full: bool, tagged: bool,
-                 pix_fmt: str = "yuv444p", height: int = 64) -> Path:  # fmt: skip
+                 pix_fmt: str = "yuv444p", height: int = 64, color: dict[str, int] | None = None) -> Path:  # fmt: skip
     """A lossless clip of one picture with 32-pixel-wide patches of these RGB colours, by the formulas of the ITU."""
     width = 32 * len(patches)
     bits = 10 if "10" in pix_fmt else 8
@@ -94,7 +94,7 @@ def write_planes(path: Path, patches: Sequence[tuple[int, int, int]], *, matrix:
     for index, rgb in enumerate(patches):
         for plane, value in zip(planes, yuv_from_rgb(rgb, matrix, full, bits), strict=True):
             plane[:, 32 * index : 32 * (index + 1)] = value
-    tags = {"colorspace": matrix, "color_range": 2 if full else 1} if tagged else {}
+    tags = (color or {}) | ({"colorspace": matrix, "color_range": 2 if full else 1} if tagged else {})
     frame = av.VideoFrame(width, height, pix_fmt)
     frame.pts, frame.time_base = 0, Fraction(1, FPS)
     for plane, values, skip in zip(frame.planes, planes, (1, step, step), strict=True):

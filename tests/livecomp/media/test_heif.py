@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, features
+from PIL import Image, ImageCms, features
 
 from livecomp.background import open_background
 from livecomp.capture.registry import open_source
@@ -73,14 +73,46 @@ def test_of_an_animation_the_first_picture_is_taken(tmp_path: Path, caplog: pyte
     assert "a.avif is an animation" in caplog.text
 
 
-@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
-def test_high_dynamic_range_is_refused(tmp_path: Path, transfer: int, name: str) -> None:
-    path = saved(tmp_path / "beach.avif")
+def for_display(path: Path, primaries: int, transfer: int) -> Path:
+    """The same numbers, said to be for another display."""
     data = path.read_bytes()
-    place = data.index(b"colrnclx") + len("colrnclx") + 2
-    path.write_bytes(data[:place] + transfer.to_bytes(2, "big") + data[place + 2 :])
-    with pytest.raises(InputError, match=rf"beach\.avif has a high dynamic range \({name}\)"):
-        read_image(path)
+    place = data.index(b"colrnclx") + len("colrnclx")
+    path.write_bytes(data[:place] + primaries.to_bytes(2, "big") + transfer.to_bytes(2, "big") + data[place + 4 :])
+    return path
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [("avif", "AVIF"), ("heic", "HEIF")])
+@pytest.mark.parametrize(
+    ("primaries", "transfer", "name", "red"),
+    [(9, 16, "PQ", (255, 0, 0)), (9, 18, "HLG", (253, 0, 0)), (12, 13, "", (240, 0, 0)), (1, 13, "", (220, 30, 20))],
+)
+def test_colors_for_another_display_are_brought_into_srgb(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    suffix: str,
+    kind: str,
+    primaries: int,
+    transfer: int,
+    name: str,
+    red: tuple[int, int, int],
+) -> None:
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif", reason="the extra 'heif' is not installed").register_heif_opener()
+    path = tmp_path / f"beach.{suffix}"
+    Image.fromarray(corners()).save(path, kind, quality=95)
+    with caplog.at_level(logging.WARNING):
+        rgb = read_image(for_display(path, primaries, transfer))
+    assert np.abs(rgb[4, 4].astype(int) - red).max() <= 12
+    assert (f"has a high dynamic range ({name})" in caplog.text) == bool(name)
+    assert not rgb.flags.writeable
+
+
+def test_an_embedded_profile_goes_before_what_the_container_says(tmp_path: Path) -> None:
+    path = tmp_path / "beach.avif"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(corners()).save(path, quality=95, subsampling="4:4:4", icc_profile=profile)
+    rgb = read_image(for_display(path, 9, 18))
+    assert np.abs(rgb.astype(int) - corners()).mean() < 4
 
 
 def test_what_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,14 +103,6 @@ def test_other_pixel_formats_are_shown_as_they_are_meant(
     assert np.abs(rgb[-5, 4] - 90).max() <= 5
 
 
-@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
-def test_high_dynamic_range_is_refused_with_the_reason(tmp_path: Path, transfer: int, name: str) -> None:
-    color = {"color_trc": transfer, "colorspace": 9, "color_primaries": 9}
-    path = write_clip(tmp_path / "hdr.mp4", [corner_picture()] * 2, pix_fmt="yuv420p10le", color=color)
-    with pytest.raises(InputError, match=f"{name}.*tone mapping"):
-        VideoReader(path).open()
-
-
 @pytest.mark.parametrize(
     ("matrix", "corners", "size_wh"),
     [
