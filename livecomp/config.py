@@ -13,9 +13,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from livecomp.background import Background, Fit, open_background
+from livecomp.background import Background, BlurBackground, Fit, open_background
 from livecomp.composite import Compositor
 from livecomp.composite.fused import FusedCompositor
+from livecomp.composite.placement import AS_FILMED, Placement
 from livecomp.errors import ConfigError, DependencyError
 from livecomp.gpu.choice import GPU_BACKENDS, find_backend, make_whole_frame, obstacle
 from livecomp.gpu.whole import WholeFrame, WholeOptions
@@ -54,6 +55,7 @@ class Stages:
         compositor: Puts the person into the scene.
         whole: Does what segmenter, harmonizer and compositor do at once, on a GPU; these take over should it fail.
         noise: Takes from frames, before anything else, the noise that the correction makes stronger; None to leave it.
+        placement: Where the person stands in the scene, and how large; as filmed where `whole` is there.
     """
 
     segmenter: Segmenter
@@ -63,6 +65,7 @@ class Stages:
     compositor: Compositor
     whole: WholeFrame | None = None
     noise: NoiseFilter | None = None
+    placement: Placement = AS_FILMED
 
 
 class _Section(BaseModel):
@@ -89,6 +92,20 @@ class BackgroundConfig(_Section):
 
     source: str = Field("demo", description="A picture, a video, '#rrggbb' or a colour's name, blur, or demo.")
     fit: Fit = Field("cover", description="How a picture of another shape fills the frame.")
+
+
+class PersonConfig(_Section):
+    """Where the person stands in the scene; blur leaves them where they were filmed."""
+
+    size: float = Field(1.0, ge=0.1, le=4, description="How large the person is, 1 as filmed.")
+    right: float = Field(0.0, ge=-1, le=1, description="How far to the right, in widths of the picture, -1..1.")
+    down: float = Field(
+        0.0,
+        ge=-1,
+        le=1,
+        description="How far lower, in heights of the picture, -1..1; the camera's lower edge is never lifted into "
+        "sight.",
+    )
 
 
 class HarmonizeConfig(_Section):
@@ -163,6 +180,7 @@ class Config(_Section):
 
     segment: SegmentConfig = Field(default_factory=SegmentConfig)
     background: BackgroundConfig = Field(default_factory=BackgroundConfig)
+    person: PersonConfig = Field(default_factory=PersonConfig)
     harmonize: HarmonizeConfig = Field(default_factory=HarmonizeConfig)
     smooth: SmoothConfig = Field(default_factory=SmoothConfig)
     composite: CompositeConfig = Field(default_factory=CompositeConfig)
@@ -202,7 +220,11 @@ class Config(_Section):
         Raises:
             ConfigError: A name is unknown, or a GPU was asked for that cannot do what is asked.
         """
-        scene = self.background.source if background is None else background
+        source = self.background.source if background is None else background
+        scene = open_background(source, self.background.fit)
+        placement = AS_FILMED
+        if not isinstance(scene, BlurBackground):
+            placement = Placement(self.person.size, self.person.right, self.person.down)
         segment = self.segment
         red, green, blue = bytes.fromhex(segment.key_color.removeprefix("#"))
         return Stages(
@@ -218,7 +240,7 @@ class Config(_Section):
                 tolerance=segment.key_tolerance,
                 softness=segment.key_softness,
             ),
-            background=open_background(scene, self.background.fit),
+            background=scene,
             harmonizer=make_harmonizer(
                 self.harmonize.model, backend=self.harmonize.backend, threads=self.harmonize.threads
             ),
@@ -231,8 +253,9 @@ class Config(_Section):
                 linear_light=self.composite.linear_light,
                 threads=self.composite.threads,
             ),
-            whole=self._whole_frame(str(scene)),
+            whole=self._whole_frame(str(source), placement),
             noise=self._noise_filter(),
+            placement=placement,
         )
 
     def _noise_filter(self) -> NoiseFilter | None:
@@ -245,13 +268,13 @@ class Config(_Section):
             shading_strength=composite.shading_strength,
         )
 
-    def _whole_frame(self, background: str) -> WholeFrame | None:
+    def _whole_frame(self, background: str, placement: Placement) -> WholeFrame | None:
         """Whole frames on a GPU, where that is wanted and can be had; None for the stages of the CPU."""
         segment, composite = self.segment, self.composite
         if self.compute == "cpu":
             return None
         required = self.compute == "gpu"
-        against = obstacle(matte_model=segment.model, background=background)
+        against = obstacle(matte_model=segment.model, background=background, placement=placement)
         if against and required:
             raise ConfigError(f"{against}; choose another, or compute = 'cpu'")
         if against or not (required or _may_use_gpu(segment.backend)):

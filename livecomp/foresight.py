@@ -57,7 +57,8 @@ class Foresight:
 
     Args:
         source: The file, a reader of its own; opened and closed here.
-        stages: Stages of its own, of which segmenter, background and harmonizer are used; opened and closed here.
+        stages: Stages of its own, of which segmenter, background, placement and harmonizer are used; opened and closed
+            here.
         smoother: Without frames as yet.
         every: A prediction is made for every n-th frame; corrections are interpolated between, but not across
             cuts and steps of light.
@@ -202,7 +203,8 @@ class Foresight:
             small = self._matted(small)
         self._since = 0
         alpha = self._alpha = small.require_alpha()
-        composite, mask = make_input(small.rgb, scene, alpha, stages.harmonizer.input_size)
+        placed = stages.placement.place(small)
+        composite, mask = make_input(placed.rgb, scene, placed.require_alpha(), stages.harmonizer.input_size)
         return _Seen(stages.harmonizer.predict(composite, mask), frame.pts_ns, alpha, is_cut, is_step)
 
     def _matted(self, small: Frame) -> Frame:

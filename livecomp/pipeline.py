@@ -1,7 +1,7 @@
 """The order of the stages, from a frame to what may be shown of it.
 
-``Source -> NoiseFilter -> Segmenter -> Harmonizer -> Smoother -> Compositor -> Sink``. A frame whose matte is missing
-or invalid is never shown: the run stops, or a slate takes its place.
+``Source -> NoiseFilter -> Segmenter -> Placement -> Harmonizer -> Smoother -> Compositor -> Sink``. A frame whose matte
+is missing or invalid is never shown: the run stops, or a slate takes its place.
 
 On a GPU one graph does what segmenter, harmonizer and compositor do. Its correction is one of its inputs, so what is
 predicted from one frame steers the correction of the next; only the first frame after a cut is run twice.
@@ -230,14 +230,15 @@ class Pipeline:
         with timer.measure("segment"):
             matted = self._segment(frame)
         scene = self._render(matted)
+        placed = self._placed(matted)
         if self._foreseen is None:
-            correction = self._correct(lambda: self._predict(matted, scene), matted, matted.require_alpha())
+            correction = self._correct(lambda: self._predict(placed, scene), placed, placed.require_alpha())
         else:
             correction = self._look_up(frame, self._foreseen)
-            self._learn_noise(matted.require_alpha(), correction)
+        self._learn_noise(matted.require_alpha(), stages.placement.as_filmed(correction))
         with timer.measure("composite"):
-            composite = stages.compositor.compose(matted, scene, correction)
-        plain = stages.compositor.compose(matted, scene, Correction.identity()) if self._keep_plain else None
+            composite = stages.compositor.compose(placed, scene, correction)
+        plain = stages.compositor.compose(placed, scene, Correction.identity()) if self._keep_plain else None
         return Processed(composite, correction, plain)
 
     def _process_whole(self, frame: Frame) -> Processed:
@@ -252,6 +253,7 @@ class Pipeline:
                 shown = whole.run(frame, scene, correction or Correction.identity(), plain=self._keep_plain)
             if foreseen is None:
                 self._steered = self._correct(whole.predict, frame, shown.alpha)
+                self._learn_noise(shown.alpha, self._steered)
             elif correction is not None:
                 self._learn_noise(shown.alpha, correction)
             if correction is None:
@@ -321,6 +323,14 @@ class Pipeline:
         matted.require_alpha()
         return matted
 
+    def _placed(self, matted: Frame) -> Frame:
+        """The frame as it lies over the scene."""
+        placement = self._stages.placement
+        if placement.is_as_filmed:
+            return matted
+        with self.timer.measure("place"):
+            return placement.place(matted)
+
     def _correct(self, predict: Callable[[], Correction], frame: Frame, alpha: U8Array) -> Correction:
         """Predict a correction, or repeat the one before, and steady it."""
         with self.timer.measure("light"):
@@ -332,17 +342,15 @@ class Pipeline:
         with self.timer.measure("smooth"):
             if is_stepping:
                 self._stages.smoother.notice_step()
-            steadied = self._stages.smoother.update(self._predicted, frame.pts_ns, alpha)
-            self._learn_noise(alpha, steadied)
-            return steadied
+            return self._stages.smoother.update(self._predicted, frame.pts_ns, alpha)
 
     def _learn_noise(self, alpha: U8Array, correction: Correction) -> None:
         if self._stages.noise is not None:
             self._stages.noise.learn(alpha, correction)
 
-    def _predict(self, matted: Frame, scene: U8Array) -> Correction:
+    def _predict(self, placed: Frame, scene: U8Array) -> Correction:
         size = self._stages.harmonizer.input_size
-        composite, alpha = make_input(matted.rgb, scene, matted.require_alpha(), size)
+        composite, alpha = make_input(placed.rgb, scene, placed.require_alpha(), size)
         return self._stages.harmonizer.predict(composite, alpha)
 
 

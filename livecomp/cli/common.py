@@ -26,10 +26,13 @@ __all__ = [
     "ColorStrength",
     "Compute",
     "ComputeOption",
+    "Down",
     "Fit",
     "Model",
     "OnMiss",
+    "Right",
     "ShadingStrength",
+    "Size",
     "Strength",
     "Yes",
     "app",
@@ -149,6 +152,11 @@ ColorStrength = Annotated[
 ]
 ShadingStrength = Annotated[float | None, typer.Option(min=0, max=1, help="How much of the shading is applied.")]
 Strength = Annotated[float | None, typer.Option(min=0, max=1, help="Both strengths at once.")]
+Size = Annotated[float | None, typer.Option(min=0.1, max=4, help="How large the person is in the scene, 1 as filmed.")]
+Right = Annotated[
+    float | None, typer.Option(min=-1, max=1, help="How far to the right of where they were filmed, in widths.")
+]
+Down = Annotated[float | None, typer.Option(min=-1, max=1, help="How far lower, in heights of the picture.")]
 ComputeOption = Annotated[
     Compute | None, typer.Option("--compute", help="Where frames are processed: a GPU (NVIDIA) if any, or the CPU.")
 ]

@@ -15,10 +15,13 @@ from livecomp.cli.common import (
     Background,
     ColorStrength,
     ComputeOption,
+    Down,
     Fit,
     Model,
     OnMiss,
+    Right,
     ShadingStrength,
+    Size,
     Strength,
     Yes,
     app,
@@ -62,6 +65,9 @@ def process(
         typer.Option(min=0, max=0.9, help="How much the past counts where camera noise becomes stronger; 0 for none."),
     ] = None,
     fit: Annotated[Fit | None, typer.Option(help="How a background of another shape fills the picture.")] = None,
+    size: Size = None,
+    right: Right = None,
+    down: Down = None,
     light_wrap: Annotated[
         float | None, typer.Option(min=0, max=1, help="How much of the scene's light bleeds over the person's edge.")
     ] = None,
@@ -127,6 +133,7 @@ def process(
                 "key_color": key_color,
             },
             "background": {"fit": fit},
+            "person": {"size": size, "right": right, "down": down},
             "harmonize": {"model": model, "backend": backend},
             "smooth": {"filter": smoother, "look_ahead_s": look_ahead, "noise": noise},
             "composite": {

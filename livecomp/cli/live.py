@@ -16,9 +16,12 @@ from rich.text import Text
 from livecomp.cli.common import (
     ColorStrength,
     ComputeOption,
+    Down,
     Fit,
     Model,
+    Right,
     ShadingStrength,
+    Size,
     Strength,
     app,
     say,
@@ -70,6 +73,9 @@ def run(
     color_strength: ColorStrength = None,
     shading_strength: ShadingStrength = None,
     fit: Annotated[Fit | None, typer.Option(help="How a background of another shape fills the picture.")] = None,
+    size: Size = None,
+    right: Right = None,
+    down: Down = None,
     light_wrap: Wrap = None,
     backend: Backend = None,
     compute: ComputeOption = None,
@@ -103,6 +109,9 @@ def run(
         color_strength=strength if color_strength is None else color_strength,
         shading_strength=strength if shading_strength is None else shading_strength,
         fit=fit,
+        size=size,
+        right=right,
+        down=down,
         light_wrap=light_wrap,
         backend=backend,
         compute=compute,
@@ -151,6 +160,9 @@ def preview(
 _KEYS = {
     "background": ("background.source",),
     "fit": ("background.fit",),
+    "size": ("person.size",),
+    "right": ("person.right",),
+    "down": ("person.down",),
     "model": ("harmonize.model",),
     "segmenter": ("segment.model",),
     "backend": ("segment.backend", "harmonize.backend"),
@@ -305,6 +317,16 @@ def ctl_strength(
     """How much the person is adjusted to the scene: 0 not at all, 1 fully."""
     shading = color if shading is None else shading
     _set(context, {"composite.color_strength": color, "composite.shading_strength": shading})
+
+
+@ctl_app.command("place")
+def ctl_place(context: typer.Context, size: Size = None, right: Right = None, down: Down = None) -> None:
+    """How large the person is in the scene, and where; what is not given stays."""
+    values = {"person.size": size, "person.right": right, "person.down": down}
+    given = {key: value for key, value in values.items() if value is not None}
+    if not given:
+        raise ConfigError("expected one of --size, --right and --down, as in --size 0.7 --right 0.2")
+    _set(context, given)
 
 
 @ctl_app.command("wrap")

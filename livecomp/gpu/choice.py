@@ -8,6 +8,7 @@ from pathlib import Path
 
 from engine import BACKENDS, BackendError, ModelFile, Runner, open_runner
 from engine.machine import gpu_fingerprint
+from livecomp.composite.placement import Placement
 from livecomp.errors import DependencyError
 from livecomp.gpu.matte import USED
 from livecomp.gpu.networks import load_networks
@@ -53,17 +54,20 @@ def find_backend() -> str:
     raise DependencyError(f"no backend can use an NVIDIA GPU: {'; '.join(reasons)}; or use --compute cpu")
 
 
-def obstacle(*, matte_model: str, background: str) -> str:
+def obstacle(*, matte_model: str, background: str, placement: Placement) -> str:
     """Why frames with these options cannot be processed whole; empty if they can.
 
     Args:
         matte_model: Name of the matte model.
         background: Source of the scene.
+        placement: Where the person stands in it.
     """
     if matte_model not in USED:
         return f"the matte model {matte_model!r} runs on the CPU only; on a GPU run {', '.join(USED)}"
     if background == "blur":
         return "the blurred room as a scene is made on the CPU only, since it needs the matte first"
+    if not placement.is_as_filmed:
+        return "the person is scaled and moved on the CPU only"
     return ""
 
 

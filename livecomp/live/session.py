@@ -318,6 +318,8 @@ class LiveSession:
                 stages = replace(stages, noise=built.noise and _opened(built.noise, opened))
             if "composite" in changed:
                 stages = replace(stages, compositor=_opened(built.compositor, opened, on_cpu))
+            if built.placement != stages.placement:
+                stages = replace(stages, placement=built.placement)
             if built.whole is None:
                 stages = replace(stages, whole=None)
             elif changed - {"smooth"}:

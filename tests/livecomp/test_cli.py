@@ -100,6 +100,8 @@ ERRORS = {
     "no call": (["ctl", "freeze"], 3, "no call is running"),
     "no such user": (["ctl", "background", "~nobody-of-this-name/a.jpg"], 3, "no call is running"),
     "too long a name": (["process", "x" * 300, "-b", "white", "-o", "out.mp4"], 3, "no file"),
+    "no place": (["ctl", "place"], 8, "--size 0.7 --right 0.2"),
+    "too small": (["run", "--size", "0"], 2, "--size"),
     "no value": (["ctl", "set", "fps"], 8, "KEY=VALUE"),
     "licence": (["setup", "rvm"], 1, ""),
 }

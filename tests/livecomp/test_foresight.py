@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from livecomp.composite.placement import Placement
 from livecomp.correction import Correction
 from livecomp.errors import ContractError, InputError, MatteError, ModelError
 from livecomp.foresight import Foresight, small_frame
@@ -158,6 +159,22 @@ def test_a_cut_is_found_in_every_frame_and_nothing_is_interpolated_across_it(eve
     assert max(got[:CUT]) == pytest.approx(1.0, abs=1e-4)
     assert min(got[CUT:]) == pytest.approx(1.02, abs=1e-4)
     assert harmonizer.seen <= 60 / every + 2
+
+
+class Position(FakeHarmonizer):
+    """Answers with the column of the person's middle."""
+
+    def predict(self, composite: U8Array, alpha: U8Array) -> Correction:
+        return level(1 + float(np.nonzero(alpha)[1].mean()) / 100)
+
+
+def test_the_person_is_looked_at_where_they_stand_in_the_scene() -> None:
+    found = []
+    for placement in (Placement(), Placement(0.5, right=0.25)):
+        stages = fake_stages(harmonizer=Position(), placement=placement)
+        with Foresight(FakeSource(12), stages, LookAheadSmoother()) as foresight:
+            found.append(float(foresight.correction(0).matrix[0, 0]))
+    assert found[1] - found[0] == pytest.approx(0.04, abs=0.01)
 
 
 def test_leaving_early_leaves_no_thread() -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from livecomp.composite.placement import Placement
+from livecomp.correction import Correction
 from livecomp.errors import InputError, MatteError, ModelError, OutputError
 from livecomp.frame import Frame, U8Array, freeze
 from livecomp.offline import BesidePicker, Output, run_offline
@@ -73,6 +75,26 @@ def test_the_scene_is_shown_where_nobody_is() -> None:
     with Pipeline(fake_stages()) as pipeline:
         shown = pipeline.process(room_frame(0)).composite.rgb
     assert (shown[person_alpha() == 0] == SCENE).all()
+
+
+def test_the_person_is_placed_before_anything_is_predicted_and_only_the_scene_is_left_behind() -> None:
+    seen: list[U8Array] = []
+
+    class Watching(FakeHarmonizer):
+        def predict(self, composite: U8Array, alpha: U8Array) -> Correction:
+            seen.append(alpha)
+            return super().predict(composite, alpha)
+
+    stages = fake_stages(harmonizer=Watching(), placement=Placement(0.5, right=0.25))
+    with Pipeline(stages, keep_plain=True) as pipeline:
+        processed = pipeline.process(room_frame(0))
+    expected = np.zeros((SIZE_WH[1], SIZE_WH[0]), bool)
+    expected[20:, 32:40] = True
+    assert processed.plain is not None
+    for shown in (processed.composite.rgb, processed.plain.rgb):
+        assert ((shown != SCENE).any(axis=2) == expected).all()
+        assert not (shown == CANARY).all(axis=2).any()
+    assert np.nonzero(seen[0] > 127)[1].min() >= 10
 
 
 def test_a_cut_starts_the_filters_anew() -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from livecomp.composite.placement import Placement
 from livecomp.config import Config, Stages
 from livecomp.correction import Correction
 from livecomp.errors import ModelError
@@ -58,6 +59,30 @@ def waving(index: int, rng: np.random.Generator, sigma: float = 3.0) -> Frame:
     rgb[6:22, hand : hand + 11] = (130, 100, 90)
     noisy = np.clip(np.round(rgb + rng.normal(0, sigma, rgb.shape)), 0, 255).astype(np.uint8)
     return Frame(freeze(noisy), index * 33_333_333)
+
+
+def test_noise_is_measured_where_the_camera_saw_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    learned: list[tuple[U8Array, Correction]] = []
+    monkeypatch.setattr(NoiseFilter, "learn", lambda self, alpha, correction: learned.append((alpha, correction)))
+
+    class OneSide(FakeHarmonizer):
+        def predict(self, composite: U8Array, alpha: U8Array) -> Correction:
+            log_gain = np.zeros((16, 16), np.float32)
+            log_gain[:, 8:] = 0.4
+            return replace(Correction.identity(), log_gain=log_gain)
+
+    frame = waving(0, np.random.default_rng(0))
+    stages = fake_stages(
+        segmenter=Marked(), harmonizer=OneSide(), noise=NoiseFilter(), placement=Placement(0.5, right=0.25)
+    )
+    with Pipeline(stages) as pipeline:
+        learned.clear()
+        pipeline.process(frame)
+    ((alpha, correction),) = learned
+    assert (alpha == Marked().segment(frame).require_alpha()).all()
+    # all of the camera's picture lies on the bright side
+    assert np.array(correction.log_gain) == pytest.approx(0.4, abs=0.2)
+    assert np.array(correction.log_gain)[:, 1:] == pytest.approx(0.4)
 
 
 def test_a_waving_hand_leaves_no_trail_and_the_room_never_shines_through() -> None:

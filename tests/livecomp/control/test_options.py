@@ -74,7 +74,7 @@ def test_the_sample_is_valid_with_and_without_its_hashes() -> None:
     lines = [line.removeprefix("# ") for line in sample.splitlines() if " = " in line and "..." not in line]
     sections = [line for line in sample.splitlines() if line.startswith("[")]
     assert len(lines) > 30
-    assert len(sections) == 7
+    assert len(sections) == 8
     uncommented = "\n".join(
         line.removeprefix("# ") if " = " in line and "..." not in line else line for line in sample.splitlines()
     )

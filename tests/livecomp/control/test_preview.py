@@ -3,6 +3,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -22,6 +23,7 @@ import numpy as np
 import pytest
 
 from livecomp.control import preview as preview_module
+from livecomp.control.options import check_key
 from livecomp.control.preview import PreviewServer, PreviewSink
 from livecomp.errors import OutputError
 from livecomp.frame import Composite, freeze
@@ -29,6 +31,14 @@ from tests.livecomp.live.fakes import eventually
 from tests.v4l2.browser.viewer import PROGRAM
 
 RED = (200, 40, 30)
+
+
+def test_every_control_of_the_page_is_an_option() -> None:
+    page = preview_module.files("livecomp").joinpath("assets/preview.html").read_text("utf-8")
+    keys = re.findall(r'data-key="([^"]+)"', page)
+    assert {"composite.color_strength", "person.size", "background.source"} <= set(keys)
+    for key in keys:
+        check_key(key)
 
 
 def picture(rgb: tuple[int, int, int] = RED) -> Composite:

@@ -217,6 +217,7 @@ def test_stages_are_exchanged_between_two_frames() -> None:
     [
         ({"segment": {"model": "chroma"}}, "the matte model 'chroma' runs on the CPU only; on a GPU run general, "),
         ({"background": {"source": "blur"}}, "the blurred room as a scene is made on the CPU only"),
+        ({"person": {"size": 0.5}}, "the person is scaled and moved on the CPU only"),
     ],
 )
 def test_what_no_gpu_can_do_is_refused_or_left_to_the_cpu(options: dict[str, object], words: str) -> None:

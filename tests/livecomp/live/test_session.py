@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from livecomp.background import ColorBackground
+from livecomp.composite.placement import AS_FILMED, Placement
 from livecomp.config import Config, Stages
 from livecomp.correction import Correction
 from livecomp.errors import ConfigError, InputError, MatteError, ModelError, OutputError
@@ -75,6 +76,7 @@ class Call:
         built = config.build()
         background = ColorBackground(SCENE) if config.background.source == "demo" else built.background
         stages = Stages(self.segmenter, background, self.harmonizer, FakeSmoother(), FakeCompositor())
+        stages = replace(stages, placement=built.placement)
         if config.segment.model == "chroma":
             stages = replace(stages, segmenter=Truth())
         return stages
@@ -406,6 +408,26 @@ def test_another_segmenter_replaces_the_old_one_which_is_closed() -> None:
         call.segmenter.fault = _raise
         time.sleep(0.3)
         assert call.is_showing(), "the old segmenter is still at work"
+
+
+def test_the_person_is_moved_at_once() -> None:
+    with running() as call:
+
+        def first_column() -> int:
+            return int(np.nonzero((call.sink.written[-1][1].rgb != SCENE).any(axis=(0, 2)))[0].min())
+
+        before = first_column()
+        call.session.apply(_with(call.session.config, "person", right=0.25))
+        assert eventually(lambda: first_column() == before + WIDTH // 4, 0.5)
+        assert "place" in {row.stage for row in call.status().stages}
+        call.session.apply(_with(call.session.config, "person", right=0.0))
+        assert eventually(lambda: first_column() == before, 0.5)
+
+
+def test_before_the_blurred_room_the_person_stays_where_they_are() -> None:
+    for source, placement in (("#808080", Placement(0.5, 0.25, 0.1)), ("blur", AS_FILMED)):
+        options = {"background": {"source": source}, "person": {"size": 0.5, "right": 0.25, "down": 0.1}}
+        assert Config.from_options(options).build().placement == placement
 
 
 def test_a_background_fades_in() -> None:
