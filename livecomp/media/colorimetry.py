@@ -18,6 +18,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
+from livecomp.color import encoded_from_linear, linear_from_encoded
+from livecomp.correction import F32Array
 from livecomp.errors import InputError, reason
 
 __all__ = ["DEEP_FORMAT", "HDR_NAMES", "SrgbMapper", "needs_mapping", "srgb_cube"]
@@ -91,7 +93,7 @@ def needs_mapping(transfer: int, primaries: int) -> bool:
 
 
 @cache
-def srgb_cube(transfer: int, primaries: int) -> F64Array:
+def srgb_cube(transfer: int, primaries: int) -> F32Array:
     """What the colours of a display are in sRGB.
 
     High dynamic range is shown as on a display of 1,000 cd/m², brighter light as that, and its tones are mapped so that
@@ -103,7 +105,7 @@ def srgb_cube(transfer: int, primaries: int) -> F64Array:
             range as BT.2020.
 
     Returns:
-        (33, 33, 33, 3) float64, 0..1, by red, green and blue in equal steps.
+        (33, 33, 33, 3) float32, 0..1, by red, green and blue in equal steps.
     """
     if primaries not in _PRIMARIES_XY:
         primaries = _BT2020 if transfer in HDR_NAMES else _BT709
@@ -115,12 +117,12 @@ def srgb_cube(transfer: int, primaries: int) -> F64Array:
     elif transfer == _PQ:
         light = _tone_mapped(_light_from_pq(code))
     else:
-        light = _linear_from_srgb(code)
+        light = linear_from_encoded(code.astype(np.float32)).astype(np.float64)
     light = light @ (np.linalg.inv(_xyz_from_rgb(_BT709)) @ to_xyz).T
-    return _srgb_from_linear(light.clip(0, 1))
+    return encoded_from_linear(light.clip(0, 1).astype(np.float32))
 
 
-def _graph_of(cube: F64Array, frame: VideoFrame) -> Graph:
+def _graph_of(cube: F32Array, frame: VideoFrame) -> Graph:
     """FFmpeg's look-up, interpolated within tetrahedra, which keeps greys grey, for frames such as this one."""
     graph = Graph()
     graph.threads = 1
@@ -181,11 +183,3 @@ def _tone_mapped(light: F64Array) -> F64Array:
     spline = (2 * t**3 - 3 * t**2 + 1) * knee + (t**3 - 2 * t**2 + t) * (1 - knee) + (3 * t**2 - 2 * t**3) * ceiling
     mapped = _light_from_pq(np.where(level < knee, level, spline) * peak)
     return np.asarray(light * (mapped / np.maximum(most, 1e-6)) / _REFERENCE_WHITE, np.float64)
-
-
-def _linear_from_srgb(code: F64Array) -> F64Array:
-    return np.asarray(np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4), np.float64)
-
-
-def _srgb_from_linear(light: F64Array) -> F64Array:
-    return np.asarray(np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055), np.float64)
