@@ -16,6 +16,7 @@ from av.video.frame import VideoFrame
 from livecomp.errors import ConfigError, InputError
 from livecomp.frame import Frame, U8Array, freeze
 from livecomp.media.chunks import is_animated
+from livecomp.media.defocus import defocused
 from livecomp.media.dusk import draw_dusk
 from livecomp.media.image import READ_SUFFIXES, read_image
 from livecomp.media.video import VideoReader
@@ -99,13 +100,14 @@ class Background(Protocol):
         ...
 
 
-def open_background(spec: str | Path, fit: Fit = "cover") -> Background:
+def open_background(spec: str | Path, fit: Fit = "cover", defocus: float = 0.0) -> Background:
     """The background that a user named, not yet open.
 
     Args:
         spec: A picture, a video or an animated PNG or GIF, "#rrggbb", "#rgb" or a colour's name in CSS, "demo",
             "blur", or "blur:S" with a strength S of 0..1.
         fit: How a picture of another shape fills the frame.
+        defocus: How far a picture or a video is out of focus, 0..1, see `defocused`.
 
     Raises:
         ConfigError: It is none of these.
@@ -113,7 +115,7 @@ def open_background(spec: str | Path, fit: Fit = "cover") -> Background:
     text = str(spec)
     path = Path(spec)
     if text == "demo":
-        return PictureBackground(text, draw_dusk, fit)
+        return PictureBackground(text, draw_dusk, fit, defocus)
     if not exists(path) and (text == "blur" or text.startswith("blur:")):
         return BlurBackground(_blur_strength(text))
     if match := re.fullmatch(r"#([0-9a-fA-F]{6}|[0-9a-fA-F]{3})", text):
@@ -128,8 +130,8 @@ def open_background(spec: str | Path, fit: Fit = "cover") -> Background:
             f"no background {text!r}: expected a file that you may read, '#rrggbb', {known}, blur or demo"
         )
     if path.suffix.lower() in READ_SUFFIXES and not _is_animated_png(path):
-        return PictureBackground(text, lambda: read_image(path), fit)
-    return VideoBackground(path, fit)
+        return PictureBackground(text, lambda: read_image(path), fit, defocus)
+    return VideoBackground(path, fit, defocus)
 
 
 def _is_animated_png(path: Path) -> bool:
@@ -226,14 +228,16 @@ class PictureBackground:
         name: What to call it.
         load: Gives the picture, (h, w, 3) uint8 sRGB; called by `open`.
         fit: See `fit_to`.
+        defocus: See `defocused`.
     """
 
     is_moving = False
 
-    def __init__(self, name: str, load: Callable[[], U8Array], fit: Fit = "cover") -> None:
+    def __init__(self, name: str, load: Callable[[], U8Array], fit: Fit = "cover", defocus: float = 0.0) -> None:
         self.name = name
         self._load = load
         self._fit = fit
+        self._defocus = defocus
         self._picture: U8Array | None = None
         self._ready = np.zeros((0, 0, 3), np.uint8)
         self._ready_aspect = Fraction(1)
@@ -247,7 +251,8 @@ class PictureBackground:
         if self._ready.shape != frame.rgb.shape or self._ready_aspect != frame.sample_aspect_ratio:
             if self._picture is None:
                 raise InputError(f"the background {self.name} is not open")
-            self._ready = fit_to(self._picture, frame.size_wh, self._fit, 1 / frame.sample_aspect_ratio)
+            fitted = fit_to(self._picture, frame.size_wh, self._fit, 1 / frame.sample_aspect_ratio)
+            self._ready = defocused(fitted, self._defocus)
             self._ready_aspect = frame.sample_aspect_ratio
         return self._ready
 
@@ -267,13 +272,15 @@ class VideoBackground:
     Args:
         path: A video.
         fit: See `fit_to`.
+        defocus: See `defocused`.
     """
 
     is_moving = True
 
-    def __init__(self, path: Path, fit: Fit = "cover") -> None:
+    def __init__(self, path: Path, fit: Fit = "cover", defocus: float = 0.0) -> None:
         self.name = str(path)
         self._fit = fit
+        self._defocus = defocus
         self._reader = VideoReader(path, threads=1)
         self._current: VideoFrame | None = None
         self._next: tuple[VideoFrame, int] | None = None
@@ -314,7 +321,8 @@ class VideoBackground:
         assert self._current is not None
         if changed:
             aspect = self._reader.info.sample_aspect_ratio / frame.sample_aspect_ratio
-            self._ready = fit_to(self._reader.convert(self._current), frame.size_wh, self._fit, aspect)
+            fitted = fit_to(self._reader.convert(self._current), frame.size_wh, self._fit, aspect)
+            self._ready = defocused(fitted, self._defocus)
             self._ready_aspect = frame.sample_aspect_ratio
         return self._ready
 

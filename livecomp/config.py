@@ -92,6 +92,7 @@ class BackgroundConfig(_Section):
 
     source: str = Field("demo", description="A picture, a video, '#rrggbb' or a colour's name, blur, or demo.")
     fit: Fit = Field("cover", description="How a picture of another shape fills the frame.")
+    defocus: Unit = Field(0.0, description="How far a picture or a video is out of focus, as behind a person, 0..1.")
 
 
 class PersonConfig(_Section):
@@ -221,7 +222,7 @@ class Config(_Section):
             ConfigError: A name is unknown, or a GPU was asked for that cannot do what is asked.
         """
         source = self.background.source if background is None else background
-        scene = open_background(source, self.background.fit)
+        scene = open_background(source, self.background.fit, self.background.defocus)
         placement = AS_FILMED
         if not isinstance(scene, BlurBackground):
             placement = Placement(self.person.size, self.person.right, self.person.down)

@@ -26,6 +26,7 @@ __all__ = [
     "ColorStrength",
     "Compute",
     "ComputeOption",
+    "Defocus",
     "Down",
     "Fit",
     "Model",
@@ -152,6 +153,9 @@ ColorStrength = Annotated[
 ]
 ShadingStrength = Annotated[float | None, typer.Option(min=0, max=1, help="How much of the shading is applied.")]
 Strength = Annotated[float | None, typer.Option(min=0, max=1, help="Both strengths at once.")]
+Defocus = Annotated[
+    float | None, typer.Option(min=0, max=1, help="How far the scene is out of focus, as behind a person.")
+]
 Size = Annotated[float | None, typer.Option(min=0.1, max=4, help="How large the person is in the scene, 1 as filmed.")]
 Right = Annotated[
     float | None, typer.Option(min=-1, max=1, help="How far to the right of where they were filmed, in widths.")

@@ -16,6 +16,7 @@ from rich.text import Text
 from livecomp.cli.common import (
     ColorStrength,
     ComputeOption,
+    Defocus,
     Down,
     Fit,
     Model,
@@ -73,6 +74,7 @@ def run(
     color_strength: ColorStrength = None,
     shading_strength: ShadingStrength = None,
     fit: Annotated[Fit | None, typer.Option(help="How a background of another shape fills the picture.")] = None,
+    defocus: Defocus = None,
     size: Size = None,
     right: Right = None,
     down: Down = None,
@@ -109,6 +111,7 @@ def run(
         color_strength=strength if color_strength is None else color_strength,
         shading_strength=strength if shading_strength is None else shading_strength,
         fit=fit,
+        defocus=defocus,
         size=size,
         right=right,
         down=down,
@@ -160,6 +163,7 @@ def preview(
 _KEYS = {
     "background": ("background.source",),
     "fit": ("background.fit",),
+    "defocus": ("background.defocus",),
     "size": ("person.size",),
     "right": ("person.right",),
     "down": ("person.down",),

@@ -132,6 +132,21 @@ def test_a_picture_is_scaled_once_for_each_size(tmp_path: Path) -> None:
         background.render(frame_at(0))
 
 
+@pytest.mark.parametrize("kind", ["picture", "video", "demo"])
+def test_a_scene_may_be_out_of_focus(kind: str, tmp_path: Path) -> None:
+    write_image(tmp_path / "picture.png", corner_picture((200, 100)))
+    clip = write_clip(tmp_path / "clip.mp4", [corner_picture((200, 100))] * 2)
+    spec = {"picture": tmp_path / "picture.png", "video": clip, "demo": "demo"}[kind]
+    edges = []
+    for defocus in (0.0, 1.0):
+        background = open_background(spec, defocus=defocus)
+        background.open()
+        rgb = background.render(frame_at(0, (200, 100)))
+        edges.append(np.abs(np.diff(rgb.astype(int), axis=1)).max())
+        background.close()
+    assert edges[1] < edges[0] / 2
+
+
 @pytest.mark.parametrize("kind", ["picture", "video"])
 def test_the_shape_of_pixels_may_change_at_one_size(kind: str, tmp_path: Path) -> None:
     if kind == "picture":
