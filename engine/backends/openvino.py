@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Mapping
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -45,6 +46,16 @@ class _OpenVinoProgram:
         self._request = None
 
 
+@cache
+def _core() -> Any:  # noqa: ANN401 - untyped
+    """The one core of this process, which is kept until it ends.
+
+    Loading its plugin gives the loading thread a stack for signal handlers, and destroying the plugin unmaps that
+    stack. Had another thread destroyed it, the next signal, such as Ctrl-C, would kill the process.
+    """
+    return _import().Core()
+
+
 def _import() -> ModuleType:
     try:
         import openvino
@@ -56,7 +67,7 @@ def _import() -> ModuleType:
 
 def _probe() -> Probe:
     ov = _import()
-    capabilities = set(ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    capabilities = set(_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
     fast_bf16 = "BF16" in capabilities and {"avx512_bf16", "amx_bf16"} & set(cpu_features())
     return Probe(ov.__version__, cpu_name(), ("fp32", "bf16") if fast_bf16 else ("fp32",))
 
@@ -75,7 +86,7 @@ def _settings(options: Options, precision: str) -> dict[str, object]:
 def _load(model: ModelFile, options: Options) -> _OpenVinoProgram:
     ov = _import()
     precision = options.precision or "fp32"
-    core = ov.Core()
+    core = _core()
     compiled = _compile(core, model, options, precision)
     hint = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
     running = _NAMES.get(hint, hint)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -72,6 +75,37 @@ def test_results_are_those_worked_out_by_hand(backend: str, model: Path) -> None
         for picture in (rng.random((1, 3, 16, 16)), np.zeros((1, 3, 16, 16)), np.ones((1, 3, 16, 16))):
             received = runner.infer({"input": picture.astype(np.float32)})["output"]
             np.testing.assert_allclose(received, models.conv_net_by_hand(model, picture.astype(np.float32)), atol=1e-4)
+
+
+SIGNALLED = """
+import gc, os, signal, sys, threading
+from engine import BACKENDS, open_runner
+
+def use() -> None:
+    if backend != "auto":
+        BACKENDS[backend].probe()
+    held.append(open_runner(sys.argv[1], backend, threads=1))
+    held[0].open()
+
+def let_go() -> None:
+    held.pop().close()
+    gc.collect()
+
+held, backend = [], sys.argv[2]
+signal.signal(signal.SIGTERM, lambda *_: print("heard"))
+use()
+thread = threading.Thread(target=let_go)
+thread.start()
+thread.join()
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no signals of this kind")
+def test_a_signal_is_heard_after_another_thread_has_closed_it(backend: str, model: Path) -> None:
+    command = [sys.executable, "-c", SIGNALLED, str(model), backend]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE.parents[1])
+    assert (result.returncode, result.stdout) == (0, "heard\n"), result.stderr
 
 
 def test_spec_shows_names_shapes_and_metadata(backend: str, model: Path) -> None:
