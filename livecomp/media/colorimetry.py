@@ -7,6 +7,7 @@ its own mapping, which makes faces darker, takes seconds to begin and a tenth of
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from fractions import Fraction
 from functools import cache
@@ -22,14 +23,14 @@ from livecomp.color import encoded_from_linear, linear_from_encoded
 from livecomp.correction import F32Array
 from livecomp.errors import InputError, reason
 
-__all__ = ["DEEP_FORMAT", "HDR_NAMES", "SrgbMapper", "needs_mapping", "srgb_cube"]
+__all__ = ["DEEP_FORMAT", "SrgbMapper", "needs_mapping", "srgb_cube", "tell_of_hdr"]
+
+log = logging.getLogger(__name__)
 
 F64Array = NDArray[np.float64]
 
-HDR_NAMES = {16: "PQ", 18: "HLG"}
-"""Transfer characteristics of high dynamic range by their number in ITU-T H.273, which files and FFmpeg use."""
-
-_PQ, _HLG = HDR_NAMES
+_PQ, _HLG = 16, 18  # transfer characteristics by their number in ITU-T H.273, which files and FFmpeg use
+_HDR_NAMES = {_PQ: "PQ", _HLG: "HLG"}
 _BT709, _BT2020, _P3_D65 = 1, 9, 12  # primaries in H.273
 _PRIMARIES_XY = {
     _BT709: ((0.64, 0.33), (0.30, 0.60), (0.15, 0.06)),
@@ -89,7 +90,14 @@ class SrgbMapper:
 
 def needs_mapping(transfer: int, primaries: int) -> bool:
     """Whether pictures are not sRGB, or so near to it that players make no difference; both as in `srgb_cube`."""
-    return transfer in HDR_NAMES or primaries in (_BT2020, _P3_D65)
+    return transfer in _HDR_NAMES or primaries in (_BT2020, _P3_D65)
+
+
+@cache
+def tell_of_hdr(path: Path, transfer: int) -> None:
+    """Warn that a file has a high dynamic range, if it has, and once, however often it is opened."""
+    if transfer in _HDR_NAMES:
+        log.warning("%s has a high dynamic range (%s), which is brought into that of sRGB", path, _HDR_NAMES[transfer])
 
 
 @cache
@@ -108,7 +116,7 @@ def srgb_cube(transfer: int, primaries: int) -> F32Array:
         (33, 33, 33, 3) float32, 0..1, by red, green and blue in equal steps.
     """
     if primaries not in _PRIMARIES_XY:
-        primaries = _BT2020 if transfer in HDR_NAMES else _BT709
+        primaries = _BT2020 if transfer in _HDR_NAMES else _BT709
     steps = np.linspace(0, 1, _NODES)
     code = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), -1)
     to_xyz = _xyz_from_rgb(primaries)

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from livecomp.errors import DependencyError, InputError
 from livecomp.frame import U8Array
-from livecomp.media.colorimetry import HDR_NAMES, SrgbMapper, needs_mapping
+from livecomp.media.colorimetry import SrgbMapper, needs_mapping, tell_of_hdr
 
 __all__ = ["HEIF_SUFFIXES", "decode_heif", "kind_of_heif"]
 
@@ -65,8 +65,7 @@ def decode_heif(path: Path, data: bytes) -> U8Array:
         raise InputError(f"{path} cannot be decoded as a picture: {error}") from error
     if display is None or not needs_mapping(*display):
         return rgb
-    if hdr := HDR_NAMES.get(display[0]):
-        log.warning("%s has a high dynamic range (%s), which is brought into that of sRGB", path, hdr)
+    tell_of_hdr(path, display[0])
     return np.asarray(SrgbMapper(*display).map(VideoFrame.from_ndarray(rgb, format="rgb24")).to_ndarray(), np.uint8)
 
 

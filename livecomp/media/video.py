@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 
 from livecomp.errors import InputError
 from livecomp.frame import U8Array
-from livecomp.media.colorimetry import HDR_NAMES
+from livecomp.media.colorimetry import tell_of_hdr
 from livecomp.media.convert import Orientation, RgbConverter
 from livecomp.media.cut import is_cut_off
 from livecomp.media.interlace import deinterlaced
@@ -149,8 +149,7 @@ class VideoReader:
         if first is None:
             raise InputError(f"{self._path} has a video stream without a single frame")
         self._first_pts = first.pts
-        if self._info is None and (hdr := HDR_NAMES.get(int(first.color_trc))):
-            log.warning("%s has a high dynamic range (%s), which is brought into that of sRGB", self._path, hdr)
+        tell_of_hdr(self._path, int(first.color_trc))
         width, height = first.width, first.height
         aspect = Fraction(stream.sample_aspect_ratio or 1)
         if Orientation(first).is_transposed:
