@@ -23,7 +23,7 @@ from typing import Protocol, TypeVar
 from livecomp.background import Background, fit_to
 from livecomp.capture import LiveSource
 from livecomp.composite.slate import make_slate
-from livecomp.config import Config, Stages
+from livecomp.config import BackgroundConfig, Config, Stages
 from livecomp.errors import ConfigError, LiveCompError
 from livecomp.frame import Composite, Frame
 from livecomp.live import Action, LiveStatus
@@ -49,6 +49,8 @@ _SETTLED_S = 2.0
 _FIXED = ("camera", "device", "width", "height", "fps")
 _STAGES = ("segment", "harmonize", "smooth", "composite", "compute")
 """Sections of the configuration that stages are made of, but for the background."""
+_ANY_SCENE = BackgroundConfig(source="black")
+"""In place of one that stays."""
 _STATES: dict[Action, str] = {"freeze": "frozen", "slate": "slate", "pause": "paused"}
 _SLATE_TEXT: dict[Action, str] = {
     "resume": "one moment",
@@ -174,7 +176,8 @@ class LiveSession:
                 old, new = getattr(self._config.live, name), getattr(config.live, name)
                 if old != new:
                     raise ConfigError(f"live.{name} cannot change from {old} to {new} while a call runs; start it anew")
-            slates = _make_slates(config)
+            # files of what stays are not looked at again: they may be gone by now
+            slates = self._slates if config.live.slate == self._config.live.slate else _make_slates(config)
             step = self._governor.step if config.live.adapt else self._governor.steps[0]
             self._enter(step.limit(config), fade_ms=config.live.fade_ms)
             if not config.live.adapt:
@@ -298,7 +301,9 @@ class LiveSession:
 
     def _enter(self, wanted: Config, *, fade_ms: int) -> None:
         """Open what differs from what is in effect, and put it in between two frames."""
-        present, built, before = self._in_effect, self._build(wanted), self._pipeline.stages
+        present, before = self._in_effect, self._pipeline.stages
+        stays = wanted.background == present.background and not self._scene.shows_room
+        built = self._build(wanted.model_copy(update={"background": _ANY_SCENE}) if stays else wanted)
         if self._pipeline.has_lost_gpu and wanted.compute == present.compute:
             built = replace(built, whole=None)
         changed = {name for name in _STAGES if getattr(wanted, name) != getattr(present, name)}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from livecomp.errors import ConfigError, InputError, MatteError, ModelError, Out
 from livecomp.frame import Composite, Frame, U8Array, freeze
 from livecomp.live import Action, LiveStatus
 from livecomp.live.session import LiveSession
+from livecomp.media.image import write_image
 from livecomp.segment.segmenter import PersonSegmenter
 from tests.livecomp.fakes import CANARY, FakeCompositor, FakeHarmonizer, FakeSmoother
 from tests.livecomp.live.fakes import HEIGHT, WIDTH, PacedSource, WatchedSink, eventually, live_config
@@ -398,6 +400,21 @@ def test_a_change_holds_within_100_ms_and_drops_no_frame() -> None:
         time.sleep(0.2)
         assert call.status().dropped == dropped
         assert len(call.sink.since(start, "slate")) == 0
+
+
+def test_files_that_a_call_has_read_may_go_while_other_options_change(tmp_path: Path) -> None:
+    scene, slate = tmp_path / "scene.png", tmp_path / "slate.png"
+    for path in (scene, slate):
+        write_image(path, freeze(np.full((HEIGHT, WIDTH, 3), 90, np.uint8)))
+    config = _with(live_config(slate=slate), "background", source=str(scene))
+    with running(config) as call:
+        for path in (scene, slate):
+            path.unlink()
+        call.session.apply(_with(config, "composite", color_strength=0.5))
+        assert call.session.config.composite.color_strength == 0.5
+        assert tuple(call.sink.written[-1][1].rgb[0, 0]) == (90, 90, 90)
+        with pytest.raises(ConfigError, match="no background"):
+            call.session.apply(_with(config, "background", fit="contain"))
 
 
 def test_another_segmenter_replaces_the_old_one_which_is_closed() -> None:
