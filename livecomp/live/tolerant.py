@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -24,13 +25,16 @@ __all__ = ["Scene", "TolerantHarmonizer"]
 log = logging.getLogger(__name__)
 
 _RETRY_NS = 1_000_000_000
+_LONGEST_GAP_NS = 1_000_000_000
+"""A video of 720 lines would take 5 s after a minute's sleep to catch up with its time (two cores of Zen 5)."""
 _NEUTRAL = (52, 56, 62)
 
 
 class Scene:
     """The background of a call: fades to a new one, and holds its last picture when the present one fails.
 
-    A background that failed is opened again once a second. `change` may be called from any thread.
+    A background that failed is opened again once a second. Its time stands still while no frames come, so that a video
+    goes on where it was when a call has slept. `change` may be called from any thread.
 
     Args:
         background: The first one; opened and closed here.
@@ -44,6 +48,8 @@ class Scene:
         self._fade_start_ns: int | None = None
         self._last: U8Array | None = None
         self._retry_ns: int | None = None
+        self._last_ns: int | None = None
+        self._stood_ns = 0
         self.trouble = ""
 
     @property
@@ -85,6 +91,7 @@ class Scene:
     def render(self, frame: Frame) -> U8Array:
         """See `Background.render`; never raises."""
         with self._lock:
+            frame = replace(frame, pts_ns=self._time_ns(frame.pts_ns))
             picture = self._picture(frame)
             if self._previous is not None:
                 picture = self._faded(frame, picture)
@@ -98,6 +105,13 @@ class Scene:
             if self._previous is not None:
                 self._previous.close()
             self._previous = self._last = None
+
+    def _time_ns(self, pts_ns: int) -> int:
+        """The scene's own time of a frame."""
+        if self._last_ns is not None:
+            self._stood_ns += max(0, pts_ns - self._last_ns - _LONGEST_GAP_NS)
+        self._last_ns = pts_ns
+        return pts_ns - self._stood_ns
 
     def _picture(self, frame: Frame) -> U8Array:
         now = frame.pts_ns

@@ -89,6 +89,21 @@ def test_a_new_background_fades_in_over_its_time() -> None:
     assert old.closed == 1
 
 
+def test_after_a_sleep_a_scene_goes_on_where_it_was() -> None:
+    seen_s: list[float] = []
+
+    class Timed(ColorBackground):
+        def render(self, frame: Frame) -> U8Array:
+            seen_s.append(frame.pts_ns / 1e9)
+            return super().render(frame)
+
+    scene = Scene(Timed((200, 0, 0)))
+    scene.open()
+    for seconds in (5.0, 5.5, 1805.5, 1806.0, 3606.0, 3606.25):
+        scene.render(frame_at(seconds))
+    assert seen_s == pytest.approx([5.0, 5.5, 6.5, 7.0, 8.0, 8.25])
+
+
 def test_a_change_during_a_fade_closes_what_is_no_longer_seen() -> None:
     first, second = Failing(), Failing()
     scene = Scene(first)
