@@ -126,8 +126,8 @@ class Pipeline:
             for stage in _owned(self._stages):
                 opened.callback(stage.close)
                 stage.open()
+            _compile_loops()
             opened.pop_all()
-        _compile_loops()
         self._is_open = True
         return self
 

@@ -144,7 +144,7 @@ class Presenter:
             for sink in self._sinks:
                 sink.open()
                 opened.append(sink)
-        except LiveCompError:
+        except BaseException:
             for sink in opened:
                 sink.close()
             raise

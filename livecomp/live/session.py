@@ -127,16 +127,20 @@ class LiveSession:
         """Show a slate, load everything, and begin; what is to change meanwhile waits until everything is loaded.
 
         Raises:
-            LiveCompError: A sink, a network or the background cannot be had; everything is closed again.
+            LiveCompError: A sink, a network or the background cannot be had; everything is closed again, as it is
+                whatever else goes wrong.
         """
+        try:
+            self._begin()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _begin(self) -> None:
         with self._lock:
             self._slates = _make_slates(self._config)
             self._presenter.start()
-            try:
-                self._pipeline.open((self._config.live.width, self._config.live.height))
-            except LiveCompError:
-                self._presenter.stop()
-                raise
+            self._pipeline.open((self._config.live.width, self._config.live.height))
             self._worker.start()
         self._wake_or_sleep()
         self._capturer.start()
@@ -147,10 +151,9 @@ class LiveSession:
     def stop(self) -> None:
         """End all threads and close everything; harmless when repeated."""
         self._stopping.set()
-        if self._steering is None:
-            return
-        self._steering.join()
-        self._steering = None
+        if self._steering is not None:
+            self._steering.join()
+            self._steering = None
         self._capturer.stop()
         ended = self._worker.stop()
         self._presenter.stop()

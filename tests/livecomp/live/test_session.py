@@ -341,17 +341,34 @@ def test_an_output_that_cannot_be_had_ends_the_start() -> None:
     call.session.stop()
 
 
-def test_a_stage_that_cannot_be_opened_ends_the_start_and_closes_the_output() -> None:
-    call = Call(live_config())
+@pytest.mark.parametrize("error", [ModelError("damaged"), ZeroDivisionError(), KeyboardInterrupt()])
+def test_a_stage_that_cannot_be_opened_ends_the_start_and_closes_everything(error: BaseException) -> None:
+    watch = FakeWatch()
+    call = Call(live_config(), watch=watch)
 
     def refuse() -> None:
-        raise ModelError("damaged")
+        raise error
 
     call.segmenter.open = refuse  # type: ignore[method-assign]
-    with pytest.raises(ModelError):
+    with pytest.raises(type(error)):
         call.session.start()
     assert not call.sink.is_open
+    assert watch.closed
     call.session.stop()
+
+
+def test_what_fails_once_everything_is_open_closes_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    for owner, name in (("livecomp.pipeline", "_compile_loops"), ("livecomp.live.capturer.Capturer", "start")):
+        call = Call(live_config())
+        with monkeypatch.context() as patch:
+            patch.setattr(f"{owner}.{name}", fail)
+            with pytest.raises(ZeroDivisionError):
+                call.session.start()
+        assert not call.sink.is_open
+        assert call.segmenter.closed == 1
 
 
 def test_freeze_slate_pause_and_resume() -> None:
