@@ -8,13 +8,17 @@ import logging
 import os
 import socket
 import stat
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from livecomp.control.place import LONGEST_PATH, is_ours, make_private
 from livecomp.errors import DependencyError, OutputError
+
+if sys.platform != "win32":  # where there are no such sockets either
+    import fcntl
 
 __all__ = ["ControlServer"]
 
@@ -56,7 +60,13 @@ class ControlServer:
         if len(os.fsencode(self._path)) > LONGEST_PATH:
             raise OutputError(f"the path of the socket is longer than {LONGEST_PATH} bytes: {self._path}")
         make_private(self._path.parent)
-        self._clear_place()
+        with _alone_in(self._path.parent):
+            self._clear_place()
+            self._socket = self._listen()
+        self._accepting = threading.Thread(target=self._accept, name="livecomp-control", daemon=True)
+        self._accepting.start()
+
+    def _listen(self) -> socket.socket:
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         # the umask is the process's: a folder of mode 700 keeps others out until the socket itself is closed to them
         try:
@@ -67,9 +77,7 @@ class ControlServer:
         except OSError as error:
             listening.close()
             raise OutputError(f"cannot listen at {self._path}: {error.strerror}") from error
-        self._socket = listening
-        self._accepting = threading.Thread(target=self._accept, name="livecomp-control", daemon=True)
-        self._accepting.start()
+        return listening
 
     def stop(self) -> None:
         """Close all connections and remove the socket, unless its place is another's by now; harmless when repeated."""
@@ -80,7 +88,7 @@ class ControlServer:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._accepting.join()
         # until it is closed nothing else can have its inode
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError), _alone_in(self._path.parent):
             if _inode(self._path) == self._inode:
                 self._path.unlink()
         self._socket.close()
@@ -164,6 +172,21 @@ class ControlServer:
         except Exception as error:  # a thread's boundary: a client must not take the call down
             log.warning("a request failed: %s: %s", type(error).__name__, error)
             return {"ok": False, "error": f"{type(error).__name__}: {error}"}
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Within, no other call takes or leaves a place in this folder.
+
+    A socket that is bound but does not listen yet refuses connections, as that of a call that is no more does.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # file systems without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _inode(path: Path) -> tuple[int, int]:

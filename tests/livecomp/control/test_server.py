@@ -177,6 +177,34 @@ def test_the_place_of_a_dead_call_is_taken_and_that_of_a_living_one_is_not(serve
     second.stop()
 
 
+def test_of_two_calls_that_begin_at_once_one_is_told_of_the_other(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inode, met, started, told = server_module._inode, threading.Barrier(2), [], []
+
+    def slowly(place: Path) -> tuple[int, int]:  # between the moment at which a call has the place and that it listens
+        time.sleep(0.2)
+        return inode(place)
+
+    def start() -> None:
+        server = ControlServer(path, echo)
+        met.wait(5)
+        try:
+            server.start()
+            started.append(server)
+        except OutputError as error:
+            told.append(str(error))
+
+    monkeypatch.setattr(server_module, "_inode", slowly)
+    starting = [threading.Thread(target=start) for _ in range(2)]
+    for thread in starting:
+        thread.start()
+    for thread in starting:
+        thread.join()
+    for server in started:
+        server.stop()
+    assert len(started) == 1
+    assert "another LiveComp runs" in told[0]
+
+
 @pytest.mark.parametrize("waiting", [0, 1, 2])
 def test_the_place_of_a_call_that_does_not_answer_is_not_taken(path: Path, waiting: int) -> None:
     """A suspended one, for which none or as many wait as there is room for."""
