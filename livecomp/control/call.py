@@ -142,7 +142,7 @@ def _viewers(camera: VirtualCameraSink, page: PreviewSink | None) -> int | None:
 
 
 @contextmanager
-def _signals(stop: threading.Event, reload: Callable[[], None]) -> Iterator[None]:
+def _signals(stop: threading.Event, reload: Callable[[], object]) -> Iterator[None]:
     """SIGINT and SIGTERM stop, and have their usual effect when they come again; SIGHUP reloads."""
 
     def on_stop(number: int, frame: FrameType | None) -> None:

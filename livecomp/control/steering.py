@@ -12,7 +12,7 @@ from typing import Any, get_args
 from livecomp.config import Config
 from livecomp.control.options import check_key, flat, layered, read_options
 from livecomp.errors import ConfigError, LiveCompError, reason
-from livecomp.live import Action, Session
+from livecomp.live import Action, BusyError, Session
 from livecomp.paths import exists
 
 __all__ = ["Steering"]
@@ -67,22 +67,29 @@ class Steering:
             self._session.apply(Config.from_options(layered(self._file, self._given, wanted)))
             self._set = wanted
 
-    def reload(self, path: Path) -> None:
-        """Follow the configuration file; a bad edit is told, and changes nothing."""
+    def reload(self, path: Path) -> bool:
+        """Follow the configuration file; a bad edit is told, and changes nothing.
+
+        Returns:
+            Whether that is all; False when the call was too busy to follow, and will be another time.
+        """
         try:
-            found = read_options(path) if exists(path) else {}
             with self._lock:
+                found = read_options(path) if exists(path) else {}
                 changed = {key for key in found.keys() | self._file.keys() if found.get(key) != self._file.get(key)}
                 given = {key: value for key, value in self._given.items() if key not in changed}
                 asked = {key: value for key, value in self._set.items() if key not in changed}
                 self._session.apply(Config.from_options(layered(found, given, asked)))
                 self._file, self._given, self._set = found, given, asked
         except Exception as error:  # a thread's boundary: whatever is wrong with this edit, the next is followed
-            self.trouble = f"the configuration stays as it was: {reason(error)}"
-            log.warning("%s", self.trouble)
-            return
+            trouble = f"the configuration stays as it was: {reason(error)}"
+            if trouble != self.trouble:
+                log.warning("%s", trouble)
+            self.trouble = trouble
+            return not isinstance(error, BusyError)
         self.trouble = ""
         log.info("%s: %s", path, ", ".join(sorted(changed)) or "no option changed")
+        return True
 
     def status(self) -> Answer:
         """The call's status for JSON, with what is wrong with the configuration file."""

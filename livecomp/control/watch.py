@@ -20,10 +20,10 @@ class FileWatcher:
 
     Args:
         path: Of the file, which need not exist.
-        changed: Called in the watcher's thread.
+        changed: Called in the watcher's thread; says whether it has followed, and is called again until it has.
     """
 
-    def __init__(self, path: Path, changed: Callable[[Path], None]) -> None:
+    def __init__(self, path: Path, changed: Callable[[Path], bool]) -> None:
         self._path = path
         self._changed = changed
         self._stopping = threading.Event()
@@ -44,18 +44,18 @@ class FileWatcher:
         self._thread = None
 
     def _run(self, seen: tuple[int, int, int] | None, known: str) -> None:
-        moving = False
+        moving, followed = False, True
         while not self._stopping.wait(_LOOK_S):
             now = self._look()
             if now != seen:
                 # still being written, perhaps: wait for a look that finds it as the one before
                 seen, moving = now, True
-            elif moving:
+            elif moving or not followed:
                 moving = False
                 content = self._content()
-                if content != known:
+                if content != known or not followed:
                     known = content
-                    self._changed(self._path)
+                    followed = self._changed(self._path)
 
     def _look(self) -> tuple[int, int, int] | None:
         try:

@@ -6,12 +6,17 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from livecomp.config import Config
+from livecomp.errors import ConfigError
 from livecomp.stats import StageSummary
 
-__all__ = ["Action", "LiveStatus", "Session"]
+__all__ = ["Action", "BusyError", "LiveStatus", "Session"]
 
 Action = Literal["resume", "freeze", "slate", "pause"]
 """What a user may ask for: go on; hold the last composite; show the slate; show the slate and release the camera."""
+
+
+class BusyError(ConfigError):
+    """Nothing was changed, since a frame takes too long; the same may be asked for again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ class Session(Protocol):
         """Change options while frames go on: new stages are opened first, then put in between two frames.
 
         Raises:
-            LiveCompError: Something of it cannot be had; everything stays as it was.
+            LiveCompError: Something of it cannot be had, or a `BusyError`; everything stays as it was.
         """
         ...
 

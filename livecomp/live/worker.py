@@ -11,6 +11,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 
 from livecomp.errors import ConfigError
 from livecomp.frame import Composite, Frame
+from livecomp.live import BusyError
 from livecomp.live.mailbox import Mailbox
 from livecomp.pipeline import Pipeline
 
@@ -68,7 +69,8 @@ class Worker:
         """Have the thread make a change between two frames, and wait for it.
 
         Raises:
-            ConfigError: The frame before takes longer than five seconds, or the thread ends; the change is not made.
+            BusyError: The frame before takes longer than five seconds; the change is not made.
+            ConfigError: The thread ends; the change is not made.
         """
         if self._thread is None:
             change()
@@ -80,7 +82,7 @@ class Worker:
             done.result(_LONGEST_FRAME_S)
         except FutureTimeoutError as error:
             if done.cancel():
-                raise ConfigError("nothing was changed: the frame before takes too long") from error
+                raise BusyError("nothing was changed: the frame before takes too long") from error
             done.result()
         except CancelledError as error:
             raise ConfigError("nothing was changed: the call ends") from error

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from livecomp.config import Config
 from livecomp.control.options import read_options
 from livecomp.control.steering import Steering
 from livecomp.errors import ConfigError
+from livecomp.live import BusyError
 from tests.livecomp.control.fakes import FakeSession
 
 
@@ -74,6 +76,24 @@ def test_a_bad_edit_changes_nothing_and_is_told_until_it_is_mended(desk: Desk, t
     desk.edit("composite.light_wrap = 0.2\n")
     assert desk.steering.status()["detail"] == ""
     assert desk.session.config.composite.light_wrap == 0.2
+
+
+def test_an_edit_while_a_frame_takes_too_long_is_to_be_followed_again(desk: Desk) -> None:
+    follow = desk.session.apply
+
+    def refuse(config: Config) -> None:
+        raise BusyError("the frame before takes too long")
+
+    desk.file.write_text("composite.light_wrap = 0.2\n")
+    desk.session.apply = refuse  # type: ignore[method-assign]
+    assert not desk.steering.reload(desk.file)
+    assert "too long" in desk.steering.status()["detail"]
+    desk.session.apply = follow  # type: ignore[method-assign]
+    assert desk.steering.reload(desk.file)
+    assert desk.session.config.composite.light_wrap == 0.2
+    assert desk.steering.status()["detail"] == ""
+    desk.file.write_text("composite.light_warp = 1\n")
+    assert desk.steering.reload(desk.file), "a wrong option is no better another time"
 
 
 def test_a_deleted_file_gives_the_defaults_back(desk: Desk) -> None:

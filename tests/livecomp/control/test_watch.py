@@ -16,12 +16,14 @@ class Watched:
         self.path = folder / "config.toml"
         self.path.write_text("a = 1\n")
         self.contents: list[str] = []
+        self.refusals = 0
         self.watcher = FileWatcher(self.path, self.changed)
         self.watcher.start()
         time.sleep(0.1)
 
-    def changed(self, path: Path) -> None:
+    def changed(self, path: Path) -> bool:
         self.contents.append(path.read_text() if path.exists() else "gone")
+        return len(self.contents) > self.refusals
 
 
 @pytest.fixture
@@ -54,6 +56,14 @@ def test_every_way_of_saving_is_noticed_once_and_soon(watched: Watched, edit: Ca
     assert time.monotonic() - start < 0.5
     time.sleep(0.2)
     assert watched.contents == ["a = 2\n"]
+
+
+def test_a_change_that_was_not_followed_is_told_again_until_it_is(watched: Watched) -> None:
+    watched.refusals = 2
+    in_place(watched.path)
+    assert eventually(lambda: len(watched.contents) == 3, 2)
+    time.sleep(0.2)
+    assert watched.contents == 3 * ["a = 2\n"]
 
 
 def test_a_file_that_is_written_slowly_is_read_when_it_is_whole(watched: Watched) -> None:

@@ -19,7 +19,7 @@ from livecomp.config import Config, Stages
 from livecomp.correction import Correction
 from livecomp.errors import ConfigError, InputError, MatteError, ModelError, OutputError
 from livecomp.frame import Composite, Frame, U8Array, freeze
-from livecomp.live import Action, LiveStatus
+from livecomp.live import Action, BusyError, LiveStatus
 from livecomp.live.session import LiveSession
 from livecomp.media.image import write_image
 from livecomp.segment.segmenter import PersonSegmenter
@@ -280,7 +280,7 @@ def test_a_hanging_segmenter_gives_slates_and_the_call_recovers_when_it_returns(
         call.segmenter.fault = hang
         start = time.monotonic()
         assert eventually(lambda: len(call.sink.since(start, "slate")) > 2)
-        with pytest.raises(ConfigError, match="nothing was changed"):
+        with pytest.raises(BusyError, match="nothing was changed"):
             call.session.apply(call.session.config.model_copy(update={"on_miss": "stop"}))
         call.segmenter.fault = None
         release.set()
