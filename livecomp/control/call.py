@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -108,8 +109,13 @@ def run_call(
         watch=watch,
         device=lambda: "preview" if camera is None else f"{camera.label} ({camera.device})",
     )
-    stop = threading.Event()
-    steering = Steering(session, file_options=found, given_options=options.given, request_stop=stop.set)
+    # no Event: what a signal interrupts may hold its lock, and would wait for itself
+    stop: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def request_stop() -> None:
+        stop.put(None)
+
+    steering = Steering(session, file_options=found, given_options=options.given, request_stop=request_stop)
     with ExitStack() as parts:
         server = ControlServer(options.socket or default_socket(), steering.answer)
         try:
@@ -118,7 +124,7 @@ def run_call(
             log.warning("%s", error)
         parts.callback(server.stop)
         watcher = FileWatcher(file, steering.reload)
-        with _signals(stop, lambda: steering.reload(file)):
+        with _signals(request_stop, lambda: steering.reload(file)):
             parts.callback(session.stop)
             watcher.start()  # first, since loading may take a minute, in which the file may be edited
             parts.callback(watcher.stop)
@@ -130,9 +136,18 @@ def run_call(
                 parts.callback(serving.stop)
                 address = serving.address
             started(steering, address)
-            while not stop.wait(_TICK_S):
+            while not _is_asked(stop):
                 tick(steering)
             parts.close()
+
+
+def _is_asked(stop: queue.SimpleQueue[None]) -> bool:
+    """Whether somebody asks for the end before the next tick."""
+    try:
+        stop.get(timeout=_TICK_S)
+    except queue.Empty:
+        return False
+    return True
 
 
 def _viewers(camera: VirtualCameraSink, page: PreviewSink | None) -> int | None:
@@ -142,11 +157,11 @@ def _viewers(camera: VirtualCameraSink, page: PreviewSink | None) -> int | None:
 
 
 @contextmanager
-def _signals(stop: threading.Event, reload: Callable[[], object]) -> Iterator[None]:
+def _signals(request_stop: Callable[[], None], reload: Callable[[], object]) -> Iterator[None]:
     """SIGINT and SIGTERM stop, and have their usual effect when they come again; SIGHUP reloads."""
 
     def on_stop(number: int, frame: FrameType | None) -> None:
-        stop.set()
+        request_stop()
         for known in (signal.SIGINT, signal.SIGTERM):
             signal.signal(known, signal.SIG_DFL)
 

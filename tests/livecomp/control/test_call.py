@@ -88,6 +88,38 @@ def test_a_page_steers_and_a_signal_ends(place: Path) -> None:
     assert answers == [{"ok": True}, 0.75]
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer of the system here")
+def test_a_signal_ends_a_call_whatever_it_interrupts(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that the main thread holds while it waits is none that ending needs."""
+    wait, running, interrupted = threading.Condition.wait, threading.Event(), threading.Event()
+
+    def interrupted_wait(self: threading.Condition, timeout: float | None = None) -> bool:
+        if threading.current_thread() is threading.main_thread() and running.is_set() and not interrupted.is_set():
+            interrupted.set()
+            signal.raise_signal(signal.SIGTERM)
+        return wait(self, timeout)
+
+    def give_up(number: int, frame: object) -> None:
+        raise TimeoutError("the signal waits for what it has interrupted")
+
+    def tick(steering: Steering) -> None:
+        interrupted.set()  # a second signal would end the tests
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(threading.Condition, "wait", interrupted_wait)
+    usual = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, 20)
+    try:
+        run_call(
+            CallOptions(GIVEN, virtual_camera=False, preview=True, socket=place),
+            started=lambda steering, address: running.set(),
+            tick=tick,
+        )
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, usual)
+
+
 def test_without_unix_sockets_a_call_runs_and_says_so(
     place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
