@@ -30,7 +30,7 @@ from livecomp.offline import BesidePicker, Output, run_offline
 from livecomp.output import Sink
 from livecomp.output.still import StillSink
 from livecomp.output.video import VideoSink
-from livecomp.paths import exists, is_dir, is_file
+from livecomp.paths import exists, followed, is_dir, is_file
 from livecomp.pipeline import Pipeline
 from livecomp.stats import StageSummary
 
@@ -347,8 +347,8 @@ def _identity(path: Path) -> Path | tuple[int, int]:
     try:
         found = path.stat()
     except OSError:  # not there yet
-        return path.resolve()
-    return (found.st_dev, found.st_ino) if found.st_ino else path.resolve()
+        return followed(path)
+    return (found.st_dev, found.st_ino) if found.st_ino else followed(path)
 
 
 def _make_sink(path: Path, info: SourceInfo, config: Config) -> Sink:

@@ -1,7 +1,7 @@
 """Whether something is at a path that a user named, and where a user's own folders are.
 
 What may not be looked at is not there: `Path.exists` and its like raise for a folder that is closed to this user, and
-for names that are too long.
+for names that are too long, and `Path.resolve` for links that lead to one another.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from livecomp.errors import ConfigError
 
-__all__ = ["exists", "is_dir", "is_file", "user_folder"]
+__all__ = ["exists", "followed", "is_dir", "is_file", "user_folder"]
 
 
 def exists(path: Path) -> bool:
@@ -28,6 +28,11 @@ def is_dir(path: Path) -> bool:
 def is_file(path: Path) -> bool:
     """Whether there is a file."""
     return os.path.isfile(path)  # noqa: PTH113  see above
+
+
+def followed(path: Path) -> Path:
+    """The full path of what is there in the end, where links lead; there need not be anything."""
+    return Path(os.path.realpath(path))
 
 
 def user_folder(find: Callable[[], Path], what: str) -> Path:

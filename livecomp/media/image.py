@@ -17,6 +17,7 @@ from livecomp.frame import U8Array, freeze
 from livecomp.media.chunks import is_animated, orientation_of, turned
 from livecomp.media.heif import HEIF_SUFFIXES, decode_heif, kind_of_heif
 from livecomp.media.profile import srgb_from_embedded
+from livecomp.paths import followed
 
 __all__ = ["IMAGE_SUFFIXES", "READ_SUFFIXES", "partial_path", "read_image", "read_mask", "write_image"]
 
@@ -90,7 +91,7 @@ def read_mask(path: str | Path) -> U8Array:
 
 
 def write_image(path: str | Path, rgb: U8Array) -> None:
-    """Write a picture in the format of the path's suffix; it appears complete or not at all.
+    """Write a picture in the format of the path's suffix; it appears complete or not at all, where a link leads.
 
     Args:
         path: Its suffix is one of `IMAGE_SUFFIXES`.
@@ -110,10 +111,11 @@ def write_image(path: str | Path, rgb: U8Array) -> None:
         raise OutputError(f"{target}: a picture of {rgb.shape} cannot be encoded as {suffix}: {error.err}") from error
     if not done:
         raise OutputError(f"{target}: a picture of {rgb.shape} cannot be encoded as {suffix}")
-    partial = partial_path(target)
+    final = followed(target)
+    partial = partial_path(final)
     try:
         partial.write_bytes(encoded.tobytes())
-        partial.replace(target)
+        partial.replace(final)
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error.strerror or error}") from error
     finally:

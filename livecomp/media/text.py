@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from livecomp.media.image import partial_path
-from livecomp.paths import exists, is_file
+from livecomp.paths import exists, followed, is_file
 
 __all__ = ["write_text"]
 
@@ -19,7 +19,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OSError: It cannot be written; an older file is left as it was.
     """
-    target = path.resolve()
+    target = followed(path)
     if exists(target) and not is_file(target):
         target.write_text(text, "utf-8")
         return

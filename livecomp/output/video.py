@@ -22,7 +22,7 @@ from livecomp.media.image import partial_path
 from livecomp.media.video import url_from_path
 from livecomp.output.check import check_composite
 from livecomp.output.copied import CopiedStreams
-from livecomp.paths import is_dir
+from livecomp.paths import followed, is_dir
 
 __all__ = ["VideoSink"]
 
@@ -43,7 +43,8 @@ class VideoSink:
     """H.264 (VP9 in WebM), 4:2:0, BT.709 limited range and tagged so, with the times of the source.
 
     H.264 needs even sides: an odd one is made even by repeating its last row or column once. WebM keeps odd sides.
-    The file has a temporary name until `close`; an older file of the final name stays as it was until then.
+    The file has a temporary name until `close`; an older file of the final name stays as it was until then. Where a
+    link leads, the file is written.
 
     Args:
         path: The final file; its suffix says the container.
@@ -72,6 +73,7 @@ class VideoSink:
         threads: int = 2,
     ) -> None:
         self._path = Path(path)
+        self._final = self._path
         self._partial = partial_path(self._path)
         self._size_wh = size_wh
         self._fps = fps
@@ -100,6 +102,8 @@ class VideoSink:
         if codec not in av.codecs_available:
             raise OutputError(f"cannot write {self._path}: this FFmpeg has no {codec}; the PyAV wheels of PyPI have it")
         self._last_pts = None
+        self._final = followed(self._path)
+        self._partial = partial_path(self._final.parent / self._path.name)
         try:
             self._container = av.open(url_from_path(self._partial), "w", container_options=_CONTAINER_OPTIONS[suffix])
             self._stream = self._add_stream(self._container, codec)
@@ -173,7 +177,7 @@ class VideoSink:
                 self._copied.mux_until(None)
             self._container.close()
             _sync(self._partial)
-            self._partial.replace(self._path)
+            self._partial.replace(self._final)
         except (OSError, av.error.FFmpegError) as error:
             self.abort()
             raise OutputError(f"cannot finish {self._path}: {_reason(error)}") from error

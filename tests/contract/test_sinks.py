@@ -126,6 +126,36 @@ def test_a_sink_can_be_used_again(sink: Sink, tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == (not isinstance(sink, _WITHOUT_FILE))
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_file_is_written_where_a_link_leads(sink: Sink, tmp_path: Path, is_there: bool) -> None:
+    if isinstance(sink, _WITHOUT_FILE):
+        pytest.skip("it has no file")
+    sink.open()
+    sink.write(composite(0))
+    sink.close()
+    (link,) = tmp_path.iterdir()
+    there = tmp_path / "elsewhere" / "without a suffix"
+    there.parent.mkdir()
+    link.rename(there)
+    before = there.read_bytes()
+    if not is_there:
+        there.unlink()
+    try:
+        link.symlink_to(there)
+    except OSError:
+        pytest.skip("this user may not make links")
+    sink.open()
+    sink.write(composite(5))
+    sink.abort()
+    assert there.exists() == is_there
+    sink.open()
+    sink.write(composite(5))
+    sink.close()
+    assert link.is_symlink()
+    assert there.read_bytes() != before
+    assert sorted(tmp_path.rglob("*")) == sorted([link, there.parent, there])
+
+
 def test_slates_are_taken(sink: Sink) -> None:
     sink.open()
     sink.write(Composite(composite(5).rgb, 0, "slate"))

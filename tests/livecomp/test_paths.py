@@ -15,9 +15,10 @@ from livecomp.control.call import default_config_file
 from livecomp.control.options import absolute, read_options
 from livecomp.errors import ConfigError, InputError, LiveCompError
 from livecomp.install import write_user_unit
+from livecomp.media.text import write_text
 from livecomp.media.video import VideoReader
 from livecomp.models import list_models, models_folder
-from livecomp.paths import exists, is_dir, is_file
+from livecomp.paths import exists, followed, is_dir, is_file
 
 NOBODY = 65534
 TOO_LONG = Path("x" * 300)
@@ -55,6 +56,22 @@ def test_what_may_not_be_looked_at_is_not_there(closed: Path) -> None:
         closed.stat()
     for path in (closed, TOO_LONG):
         assert [exists(path), is_file(path), is_dir(path)] == [False, False, False]
+
+
+def test_links_are_followed_wherever_they_lead(tmp_path: Path) -> None:
+    link, loop = tmp_path / "link.png", tmp_path / "loop.png"
+    try:
+        link.symlink_to("there.png")
+        loop.symlink_to(loop)
+    except OSError:
+        pytest.skip("this user may not make links")
+    assert followed(link) == followed(tmp_path) / "there.png"
+    followed(loop)
+    with pytest.raises(ConfigError, match="another output"):
+        check_targets([], [link, tmp_path / "there.png"], overwrite=False)
+    check_targets([loop], [loop], overwrite=False)
+    write_text(loop, "text")
+    assert loop.read_text() == "text"
 
 
 USES: dict[str, tuple[Callable[[Path], object], type[LiveCompError] | None]] = {
