@@ -20,6 +20,7 @@ __all__ = ["Worker"]
 log = logging.getLogger(__name__)
 
 _LONGEST_FRAME_S = 5.0
+_ENDS = "nothing was changed: the call ends"
 
 
 class Worker:
@@ -72,6 +73,8 @@ class Worker:
             BusyError: The frame before takes longer than five seconds; the change is not made.
             ConfigError: The thread ends; the change is not made.
         """
+        if self._stopping.is_set():
+            raise ConfigError(_ENDS)
         if self._thread is None:
             change()
             return
@@ -85,7 +88,7 @@ class Worker:
                 raise BusyError("nothing was changed: the frame before takes too long") from error
             done.result()
         except CancelledError as error:
-            raise ConfigError("nothing was changed: the call ends") from error
+            raise ConfigError(_ENDS) from error
 
     def _run(self) -> None:
         next_ns = 0

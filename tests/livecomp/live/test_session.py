@@ -464,6 +464,23 @@ def test_before_the_blurred_room_the_person_stays_where_they_are() -> None:
         assert Config.from_options(options).build().placement == placement
 
 
+def test_a_change_after_the_end_is_refused_and_leaves_nothing_open() -> None:
+    class Kept(Call):
+        def build(self, config: Config) -> Stages:
+            self.built = super().build(config)
+            return self.built
+
+    with running(call_type=Kept) as call:
+        pass
+    with pytest.raises(ConfigError, match="the call ends"):
+        call.session.apply(_with(call.session.config, "segment", model="chroma"))
+    assert isinstance(call, Kept)
+    assert isinstance(call.built.segmenter, Truth)
+    assert call.built.segmenter is not call.segmenter
+    assert call.built.segmenter.closed == 1
+    assert call.session.config.segment.model == "both"
+
+
 def test_a_background_fades_in() -> None:
     with running(live_config(fade_ms=400)) as call:
         start = time.monotonic()
