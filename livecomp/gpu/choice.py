@@ -64,7 +64,7 @@ def obstacle(*, matte_model: str, background: str, placement: Placement) -> str:
     """
     if matte_model not in USED:
         return f"the matte model {matte_model!r} runs on the CPU only; on a GPU run {', '.join(USED)}"
-    if background == "blur":
+    if background.partition(":")[0] == "blur":
         return "the blurred room as a scene is made on the CPU only, since it needs the matte first"
     if not placement.is_as_filmed:
         return "the person is scaled and moved on the CPU only"

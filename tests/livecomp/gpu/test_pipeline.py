@@ -217,6 +217,7 @@ def test_stages_are_exchanged_between_two_frames() -> None:
     [
         ({"segment": {"model": "chroma"}}, "the matte model 'chroma' runs on the CPU only; on a GPU run general, "),
         ({"background": {"source": "blur"}}, "the blurred room as a scene is made on the CPU only"),
+        ({"background": {"source": "blur:0.8"}}, "the blurred room as a scene is made on the CPU only"),
         ({"person": {"size": 0.5}}, "the person is scaled and moved on the CPU only"),
     ],
 )
