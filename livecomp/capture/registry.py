@@ -47,7 +47,8 @@ def open_camera(spec: str, *, size_wh: tuple[int, int], fps: Fraction | int, roo
     """The source of a call, not yet open: a camera, or what plays in its place, again and again in real time.
 
     Args:
-        spec: "auto", number, path, stable id or name of a camera; or a file, a folder or a name in `BUILT_IN_SOURCES`.
+        spec: "auto", number, path, stable id or name of a camera; or a video, a picture or a name in
+            `BUILT_IN_SOURCES`.
         size_wh: Width and height in pixels to ask the camera for.
         fps: Rate in 1/s to ask it for.
         root: Where dev, sys and proc are.
@@ -56,6 +57,8 @@ def open_camera(spec: str, *, size_wh: tuple[int, int], fps: Fraction | int, roo
         InputError: A file cannot be taken; a camera says so when it is opened.
     """
     path = Path(spec)
-    if spec in BUILT_IN_SOURCES or is_file(path) or is_dir(path):
+    if is_dir(path):
+        raise InputError(f"{path} is a folder; expected a camera, a video, a picture, {' or '.join(BUILT_IN_SOURCES)}")
+    if spec in BUILT_IN_SOURCES or is_file(path):
         return LoopedSource(open_source(spec), fps=float(fps))
     return CameraSource(spec, size_wh=size_wh, fps=fps, root=root)

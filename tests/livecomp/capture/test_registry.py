@@ -50,7 +50,7 @@ def test_heif_pictures_are_refused_with_advice(tmp_path: Path) -> None:
 
 def test_a_call_takes_a_camera_or_what_plays_in_its_place(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").touch()
-    for spec in ("demo", str(tmp_path / "a.mp4"), str(tmp_path)):
+    for spec in ("demo", str(tmp_path / "a.mp4")):
         assert isinstance(open_camera(spec, size_wh=(64, 48), fps=30), LoopedSource)
     for spec in ("auto", "0", "Front Camera", "/dev/video0"):
         assert isinstance(open_camera(spec, size_wh=(64, 48), fps=30), CameraSource)
@@ -61,6 +61,11 @@ def test_what_is_wrong_with_what_plays_in_place_of_a_camera_is_seen_without_open
     with pytest.raises(InputError, match="is empty"):
         open_camera(str(tmp_path / "a.mp4"), size_wh=(64, 48), fps=30).look()
     open_camera("synthetic", size_wh=(64, 48), fps=30).look()
+
+
+def test_a_folder_is_no_camera(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder; expected a camera, a video, a picture, demo or synthetic"):
+        open_camera(str(tmp_path), size_wh=(64, 48), fps=30)
 
 
 def test_a_video_in_place_of_a_camera_is_never_late() -> None:
