@@ -34,15 +34,18 @@ AVCOL_SPC_BT709 = 1
 
 
 class Orientation:
-    """How a decoded picture must be turned to stand upright: the display matrix, to the nearest quarter turn.
+    """How the pictures of a video must be turned to stand upright: the display matrix, to the nearest quarter turn.
+
+    A picture that was asked for its side data refers to itself from then on and is not freed before the garbage
+    collector comes by, after hundreds of others: so one is asked for all.
 
     Args:
-        frame: A decoded picture; without a display matrix it stays as it is.
+        first: One of its decoded pictures; without a display matrix, or when None, they stay as they are.
     """
 
-    def __init__(self, frame: VideoFrame) -> None:
+    def __init__(self, first: VideoFrame | None = None) -> None:
         a, b, c, d = 1, 0, 0, 1
-        matrix = cast("Mapping[str, Buffer]", frame.side_data).get("DISPLAYMATRIX")
+        matrix = None if first is None else cast("Mapping[str, Buffer]", first.side_data).get("DISPLAYMATRIX")
         if matrix is not None:
             a, b, _, c, d, *_ = struct.unpack("=9i", bytes(matrix))
         # A stored point (x, y) is shown at (a x + c y, b x + d y), y pointing down.
@@ -69,9 +72,13 @@ class RgbConverter:
 
     The fast path of swscale is used: about 2 ms for a 1080p picture (Zen 4, one thread), most of it for fresh memory,
     and on average 1 level too dark; its exact path takes 10 ms.
+
+    Args:
+        orientation: How they lie; None for upright.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, orientation: Orientation | None = None) -> None:
+        self._orientation = orientation or Orientation()
         self._reformatter = VideoReformatter()
         self._mappers: dict[tuple[int, int], SrgbMapper] = {}
 
@@ -89,8 +96,7 @@ class RgbConverter:
         if matrix is None:
             matrix = Colorspace.ITU709 if frame.height >= _HD_HEIGHT else Colorspace.ITU601
         full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
-        orientation = Orientation(frame)
-        width, height = size_wh[::-1] if orientation.is_transposed else size_wh
+        width, height = size_wh[::-1] if self._orientation.is_transposed else size_wh
         display = int(frame.color_trc), int(frame.color_primaries)
         is_mapped = needs_mapping(*display)
         converted = self._reformatter.reformat(
@@ -108,7 +114,7 @@ class RgbConverter:
             if display not in self._mappers:
                 self._mappers[display] = SrgbMapper(*display)
             converted = self._mappers[display].map(converted)
-        return freeze(orientation.apply(np.ascontiguousarray(converted.to_ndarray(), np.uint8)))
+        return freeze(self._orientation.apply(np.ascontiguousarray(converted.to_ndarray(), np.uint8)))
 
 
 class YuvConverter:

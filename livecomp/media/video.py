@@ -152,7 +152,9 @@ class VideoReader:
         tell_of_hdr(self._path, int(first.color_trc))
         width, height = first.width, first.height
         aspect = Fraction(stream.sample_aspect_ratio or 1)
-        if Orientation(first).is_transposed:
+        orientation = Orientation(first)
+        self._converter = RgbConverter(orientation)
+        if orientation.is_transposed:
             width, height, aspect = height, width, 1 / aspect
         fps = fps_of(stream)
         time_base = Fraction(stream.time_base or Fraction(1, 1000))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -419,3 +420,16 @@ def test_closing_twice_and_reading_a_closed_file(clip: Path) -> None:
     reader.close()
     reader.close()
     assert reader.read() is None
+
+
+def test_a_picture_is_freed_as_soon_as_nobody_has_it(clip: Path) -> None:
+    reader = VideoReader(clip).open()
+    gc.collect()
+    gc.disable()
+    try:
+        while reader.read() is not None:
+            pass
+        assert gc.collect() < 20  # three for each of 30 pictures would wait for the collector, and hold the picture
+    finally:
+        gc.enable()
+        reader.close()
