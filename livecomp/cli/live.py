@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -97,7 +97,8 @@ def run(
     """Be in another scene in a call: the webcam goes in, and programs see you in the scene as the camera "LiveComp".
 
     The room is never shown. While a frame has no valid matte, and while there is no camera, a slate is.
-    Everything but sizes and devices can change while it runs: `livecomp ctl --help`. Ctrl-C ends it.
+    Everything but sizes and devices can change while it runs: `livecomp ctl --help`. Ctrl-C ends it, and so
+    does closing the terminal.
     """
     given = _options(
         background=background,
@@ -210,10 +211,15 @@ def _run(given: Mapping[str, Any], **how: Any) -> None:  # noqa: ANN401  fields 
 
 @contextmanager
 def _status_line() -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """A line that is kept up to date on a terminal; elsewhere a line for every change of state."""
+    """A line that is kept up to date on a terminal, while there is one; elsewhere a line for every change of state."""
     if stderr.is_terminal:
-        with Live(Text("loading ..."), console=stderr, transient=True, auto_refresh=False) as line:
-            yield lambda status: line.update(Text(_sentence(status), overflow="ellipsis", no_wrap=True), refresh=True)
+        line = Live(Text("loading ..."), console=stderr, transient=True, auto_refresh=False)
+        line.start()
+        try:
+            yield lambda status: _update(line, status)
+        finally:
+            with suppress(OSError):
+                line.stop()
         return
     seen = ""
 
@@ -225,6 +231,11 @@ def _status_line() -> Iterator[Callable[[Mapping[str, Any]], None]]:
             seen = state
 
     yield show
+
+
+def _update(line: Live, status: Mapping[str, Any]) -> None:
+    with suppress(OSError):
+        line.update(Text(_sentence(status), overflow="ellipsis", no_wrap=True), refresh=True)
 
 
 def _sentence(status: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import signal
 import threading
@@ -77,7 +78,9 @@ def run_call(
     started: Callable[[Steering, str], None] = lambda steering, address: None,
     tick: Callable[[Steering], None] = lambda steering: None,
 ) -> None:
-    """Run a call until SIGINT or SIGTERM, or until it is asked to stop. A second signal ends the process at once.
+    """Run a call until SIGINT or SIGTERM, its terminal is closed, or it is asked to stop.
+
+    A second signal ends the process at once. Without a terminal, SIGHUP reloads the configuration.
 
     Args:
         options: How.
@@ -158,7 +161,11 @@ def _viewers(camera: VirtualCameraSink, page: PreviewSink | None) -> int | None:
 
 @contextmanager
 def _signals(request_stop: Callable[[], None], reload: Callable[[], object]) -> Iterator[None]:
-    """SIGINT and SIGTERM stop, and have their usual effect when they come again; SIGHUP reloads."""
+    """SIGINT and SIGTERM stop, and have their usual effect when they come again.
+
+    SIGHUP reloads in a service. In a terminal it says that the terminal was closed: the camera is not to stay on,
+    unless `nohup` had it ignored.
+    """
 
     def on_stop(number: int, frame: FrameType | None) -> None:
         request_stop()
@@ -172,11 +179,19 @@ def _signals(request_stop: Callable[[], None], reload: Callable[[], object]) -> 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    wanted: dict[int, Callable[[int, FrameType | None], None]] = {signal.SIGINT: on_stop, signal.SIGTERM: on_stop}
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # not on Windows
+        wanted[signal.SIGHUP] = on_stop if _in_a_terminal() else on_reload
     with ExitStack() as handlers:
-        wanted: list[tuple[str, Callable[[int, FrameType | None], None]]]
-        wanted = [("SIGINT", on_stop), ("SIGTERM", on_stop), ("SIGHUP", on_reload)]
-        for name, handler in wanted:
-            if hasattr(signal, name):  # there is no SIGHUP on Windows
-                number = getattr(signal, name)
-                handlers.callback(signal.signal, number, signal.signal(number, handler))
+        for number, handler in wanted.items():
+            handlers.callback(signal.signal, number, signal.signal(number, handler))
         yield
+
+
+def _in_a_terminal() -> bool:
+    """Whether a terminal controls this process, wherever its output goes."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

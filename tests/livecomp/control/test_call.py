@@ -5,10 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import logging
+import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -118,6 +122,49 @@ def test_a_signal_ends_a_call_whatever_it_interrupts(place: Path, monkeypatch: p
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, usual)
+
+
+@pytest.mark.parametrize("nohup", [False, True])
+def test_a_call_ends_with_its_terminal_unless_it_ignores_that(tmp_path: Path, nohup: bool) -> None:
+    fcntl, pty, termios = (pytest.importorskip(name) for name in ("fcntl", "pty", "termios"))  # none on Windows
+
+    def take_terminal() -> None:
+        """In the child, before Python starts."""
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if nohup else signal.SIG_DFL)
+
+    def is_live() -> bool:
+        os.read(terminal, 65536)  # who does not read would hold the call up
+        with suppress(InputError):
+            return bool(ask({"do": "status"}, tmp_path / "livecomp" / "ctl.sock")["status"]["state"] == "live")
+        return False
+
+    settings = [f"{key} = {json.dumps(value)}" for key, value in GIVEN.items()]
+    (tmp_path / "config.toml").write_text("\n".join(settings))
+    command = [sys.executable, "-m", "livecomp", "preview", "--config", str(tmp_path / "config.toml")]
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path), "TERM": "xterm"}
+    terminal, inside = pty.openpty()
+    process = subprocess.Popen(
+        command,
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=take_terminal,
+    )
+    os.close(inside)
+    try:
+        assert eventually(is_live, within_s=60)
+        os.close(terminal)
+        if nohup:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(3)
+        else:
+            assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_without_unix_sockets_a_call_runs_and_says_so(
