@@ -19,7 +19,7 @@ from livecomp.errors import OutputError
 from livecomp.frame import Composite
 from livecomp.media.convert import AVCOL_SPC_BT709, YuvConverter
 from livecomp.media.image import partial_path
-from livecomp.media.video import url_from_path
+from livecomp.media.video import METADATA_ERRORS, url_from_path
 from livecomp.output.check import check_composite
 from livecomp.output.copied import CopiedStreams
 from livecomp.paths import followed, is_dir
@@ -105,7 +105,12 @@ class VideoSink:
         self._final = followed(self._path)
         self._partial = partial_path(self._final.parent / self._path.name)
         try:
-            self._container = av.open(url_from_path(self._partial), "w", container_options=_CONTAINER_OPTIONS[suffix])
+            self._container = av.open(
+                url_from_path(self._partial),
+                "w",
+                container_options=_CONTAINER_OPTIONS[suffix],
+                metadata_errors=METADATA_ERRORS,
+            )
             self._stream = self._add_stream(self._container, codec)
             if self._copy_from is not None:
                 self._copied = CopiedStreams(self._copy_from, self._container)

@@ -138,6 +138,27 @@ def test_metadata_chapters_and_languages_are_kept_but_not_facts_about_the_old_fi
         assert container.streams.audio[0].language == "deu"
 
 
+@pytest.mark.parametrize("target", [".mkv", ".mp4"])
+def test_titles_that_are_not_in_utf8_keep_their_bytes(tmp_path: Path, target: str) -> None:
+    title = b"caf\xe9".decode(errors="surrogateescape")
+    original, out = tmp_path / "in.mkv", tmp_path / f"out{target}"
+    with (
+        av.open(str(beep_and_flash(tmp_path / "clip.mkv"))) as clip,
+        av.open(str(original), "w", metadata_errors="surrogateescape") as container,
+    ):
+        container.metadata["title"] = title
+        streams = {stream.index: container.add_stream_from_template(stream) for stream in clip.streams}
+        streams[clip.streams.audio[0].index].metadata["title"] = title
+        for packet in clip.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream_index]
+                container.mux(packet)
+    pass_through(original, out)
+    with av.open(str(out), metadata_errors="surrogateescape") as container:
+        assert container.metadata["title"] == title
+    assert out.read_bytes().count(b"caf\xe9") == 2  # the file's and the sound's
+
+
 @pytest.mark.parametrize("target", [".mkv", ".mov", ".mp4"])
 def test_where_a_file_was_recorded_is_left_out(tmp_path: Path, target: str) -> None:
     original, out, place = tmp_path / "in.mkv", tmp_path / f"out{target}", "+48.1372+011.5756/"
