@@ -11,7 +11,7 @@ from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.codec import Codec
 from av.container import OutputContainer
-from av.error import InvalidDataError
+from av.error import InvalidDataError, PatchWelcomeError
 from av.packet import Packet
 from av.stream import Stream
 from av.subtitles.codeccontext import SubtitleCodecContext
@@ -20,6 +20,7 @@ __all__ = ["Carrier", "PacketCarrier", "SoundCarrier", "TextCarrier"]
 
 log = logging.getLogger(__name__)
 
+_DAMAGE = (InvalidDataError, PatchWelcomeError)  # the second where damaged bits ask for what FFmpeg does not know
 _USUAL_RATE = 48_000  # Hz; every encoder here knows it
 _LAYOUTS = {1: "mono", 6: "5.1", 8: "7.1"}  # by channels, as files without a layout of their own need it; else stereo
 
@@ -45,7 +46,7 @@ class Carrier(Protocol):
 
 
 class PacketCarrier:
-    """Leaves packets as they are; those whose time jumps back are left out, since containers cannot hold them.
+    """Leaves packets as they are, but for those that are damaged or jump back in time: containers refuse these.
 
     Args:
         stream: The stream to carry.
@@ -55,21 +56,24 @@ class PacketCarrier:
     def __init__(self, stream: Stream, output: OutputContainer) -> None:
         self._output = output
         self._target = output.add_stream_from_template(stream)
-        self._order = _Order(self._target.type)
+        self._left_out = _LeftOut(self._target.type)
         _copy_labels(stream, self._target)
 
     def mux(self, packet: Packet[Stream]) -> None:
         """See `Carrier.mux`."""
         if packet.dts is None:  # the empty packet that ends a stream
             return
-        if not self._order.goes_on(packet.dts * packet.time_base):
+        if not self._left_out.goes_on(packet.dts * packet.time_base):
             return
         packet.stream = self._target
-        self._output.mux(packet)
+        try:
+            self._output.mux(packet)
+        except _DAMAGE as error:
+            self._left_out.add_damaged(packet, error)
 
     def finish(self) -> None:
         """See `Carrier.finish`."""
-        self._order.report()
+        self._left_out.report()
 
 
 class SoundCarrier:
@@ -92,32 +96,28 @@ class SoundCarrier:
         self._output = output
         self._target = target
         self._resampler = AudioResampler(context.format, context.layout, rate, context.frame_size or None)
-        self._order = _Order(target.type)
-        self._damaged = 0
+        self._left_out = _LeftOut(target.type)
 
     def mux(self, packet: Packet[Stream]) -> None:
         """See `Carrier.mux`."""
         try:
             frames = packet.decode()
-        except InvalidDataError as error:
-            self._damaged += 1
-            log.debug("a damaged packet of sound at %s is left out: %s", packet.pts, error)
+        except _DAMAGE as error:
+            self._left_out.add_damaged(packet, error)
             return
         for frame in frames:
             self._encode(self._resampler.resample(frame))  # type: ignore[arg-type]  # an audio stream's packets
 
     def _encode(self, pieces: list[AudioFrame]) -> None:
         for piece in pieces:
-            if piece.pts is None or self._order.goes_on(piece.pts * Fraction(piece.time_base or 1)):
+            if piece.pts is None or self._left_out.goes_on(piece.pts * Fraction(piece.time_base or 1)):
                 self._output.mux(self._target.encode(piece))
 
     def finish(self) -> None:
         """See `Carrier.finish`."""
         self._encode(self._resampler.resample(None))
         self._output.mux(self._target.encode(None))
-        self._order.report()
-        if self._damaged:
-            log.warning("%d damaged packets of sound are left out", self._damaged)
+        self._left_out.report()
 
 
 class TextCarrier:
@@ -142,14 +142,18 @@ class TextCarrier:
         self._decoder, self._encoder = decoder, encoder
         self._output = output
         self._target = target
-        self._order = _Order(target.type)
+        self._left_out = _LeftOut(target.type)
 
     def mux(self, packet: Packet[Stream]) -> None:
         """See `Carrier.mux`."""
         if packet.dts is None:
             return
-        subtitles = self._decoder.decode2(packet)
-        if subtitles is None or not len(subtitles) or not self._order.goes_on(packet.dts * packet.time_base):
+        try:
+            subtitles = self._decoder.decode2(packet)
+        except _DAMAGE as error:
+            self._left_out.add_damaged(packet, error)
+            return
+        if subtitles is None or not len(subtitles) or not self._left_out.goes_on(packet.dts * packet.time_base):
             return
         encoded = self._encoder.encode_subtitle(subtitles)
         encoded.pts = encoded.dts = packet.pts
@@ -160,11 +164,11 @@ class TextCarrier:
 
     def finish(self) -> None:
         """See `Carrier.finish`."""
-        self._order.report()
+        self._left_out.report()
 
 
-class _Order:
-    """Counts what does not go on in time, since containers cannot hold it. Subtitles may share a time.
+class _LeftOut:
+    """Counts what is damaged or does not go on in time, since containers cannot hold it. Subtitles may share a time.
 
     Args:
         kind: Type of the stream.
@@ -174,6 +178,7 @@ class _Order:
         self._kind = kind
         self._last_s: Fraction | None = None
         self._late = 0
+        self._damaged = 0
 
     def goes_on(self, time_s: Fraction) -> bool:
         """Whether something of this time, in seconds, may follow; it is taken to follow then."""
@@ -184,8 +189,15 @@ class _Order:
         self._last_s = time_s
         return True
 
+    def add_damaged(self, packet: Packet[Stream], error: Exception) -> None:
+        """Count a packet that is damaged."""
+        self._damaged += 1
+        log.debug("a damaged packet of %s at %s is left out: %s", self._kind, packet.pts, error)
+
     def report(self) -> None:
         """Tell how much was left out."""
+        if self._damaged:
+            log.warning("%d packets of %s are left out, since they are damaged", self._damaged, self._kind)
         if self._late:
             log.warning("%d packets of %s are left out, since their time jumps back", self._late, self._kind)
 

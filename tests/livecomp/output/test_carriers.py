@@ -42,3 +42,26 @@ def test_what_jumps_back_in_time_is_left_out_and_told(
         assert ("left out, since their time jumps back" in caplog.text) == (rounds == 2)
     assert counts[0] <= counts[1] <= counts[0] + 1
     assert not [record for record in caplog.records if record.levelno > logging.WARNING]
+
+
+@pytest.mark.parametrize("kind", ["copied sound", "sound"])
+def test_what_is_damaged_is_left_out_and_told(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Recorders of broadcasts store damage: here a packet of sound without the header that each has in such files."""
+    clip, out = beep_and_flash(tmp_path / "in.ts"), tmp_path / "out.mp4"
+    packets = 0
+    with av.open(str(clip)) as source, av.open(str(out), "w") as target:
+        stream = source.streams.audio[0]
+        carrier = PacketCarrier(stream, target) if kind == "copied sound" else SoundCarrier(stream, target, "aac")
+        for packet in source.demux(stream):
+            if not packet.size:
+                continue
+            packets += 1
+            if packets == 20:
+                whole, packet = packet, av.Packet(bytes(100))
+                packet.pts, packet.dts, packet.time_base, packet.stream = whole.pts, whole.dts, whole.time_base, stream
+            carrier.mux(packet)
+        carrier.finish()
+    assert "1 packets of audio are left out, since they are damaged" in caplog.text
+    with av.open(str(out)) as container:
+        kept = sum(1 for packet in container.demux() if packet.size)
+    assert packets - 3 <= kept <= packets + 1
