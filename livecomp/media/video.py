@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import av
 from av.container import InputContainer
@@ -27,15 +27,19 @@ from livecomp.media.interlace import deinterlaced
 from livecomp.media.parts import JUMP_S, VideoParts
 from livecomp.paths import is_dir
 
-__all__ = ["METADATA_ERRORS", "VIDEO_SUFFIXES", "VideoInfo", "VideoReader", "fps_of", "start_s_of", "url_from_path"]
+__all__ = ["KEEP_METADATA", "VIDEO_SUFFIXES", "VideoInfo", "VideoReader", "fps_of", "start_s_of", "url_from_path"]
 
 log = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 """File name endings, lower case, of the usual containers; reading is not limited to them."""
 
-METADATA_ERRORS = "surrogateescape"
-"""How PyAV is to read and write metadata that is not UTF-8, such as titles in Latin-1: its bytes are kept."""
+KEEP_METADATA: dict[str, Any] = (
+    {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "surrogateescape"}
+)
+"""Options of `av.open` by which metadata that is not UTF-8, such as titles in Latin-1, keeps its bytes.
+
+PyAV 19 has no such option, and always does so."""
 
 _TEXT_FORMATS = frozenset({"tty"})  # FFmpeg plays text files as terminal art
 _PICTURE_BRANDS = {"avif": ".avif", "heic": ".heic", "heix": ".heic", "mif1": ".heic"}  # FFmpeg gives one tile of it
@@ -119,7 +123,7 @@ class VideoReader:
         try:
             if self._path.stat().st_size == 0:
                 raise InputError(f"{self._path} is empty")
-            container = av.open(url_from_path(self._path), metadata_errors=METADATA_ERRORS)
+            container = av.open(url_from_path(self._path), **KEEP_METADATA)
         except av.error.FFmpegError as error:
             raise InputError(f"{self._path} cannot be read as a video: {error.strerror}") from error
         except OSError as error:

@@ -14,7 +14,7 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Disposition, Stream
 
-from livecomp.media.video import METADATA_ERRORS, start_s_of, url_from_path
+from livecomp.media.video import KEEP_METADATA, start_s_of, url_from_path
 from livecomp.output.carriers import Carrier, PacketCarrier, SoundCarrier, TextCarrier
 from livecomp.output.joined import JoinedPackets
 
@@ -62,7 +62,7 @@ class CopiedStreams:
         Raises:
             OSError, FFmpegError: The file cannot be opened.
         """
-        self._input = av.open(url_from_path(self._path), metadata_errors=METADATA_ERRORS)
+        self._input = av.open(url_from_path(self._path), **KEEP_METADATA)
         metadata = {k: v for k, v in self._input.metadata.items() if k.lower() not in _OWN_METADATA}
         self._output.metadata.update({k: v for k, v in metadata.items() if _PLACE not in k.lower()})
         start_s = start_s_of(self._input)

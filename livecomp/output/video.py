@@ -19,7 +19,7 @@ from livecomp.errors import OutputError
 from livecomp.frame import Composite
 from livecomp.media.convert import AVCOL_SPC_BT709, YuvConverter
 from livecomp.media.image import partial_path
-from livecomp.media.video import METADATA_ERRORS, url_from_path
+from livecomp.media.video import KEEP_METADATA, url_from_path
 from livecomp.output.check import check_composite
 from livecomp.output.copied import CopiedStreams
 from livecomp.paths import followed, is_dir
@@ -109,7 +109,7 @@ class VideoSink:
                 url_from_path(self._partial),
                 "w",
                 container_options=_CONTAINER_OPTIONS[suffix],
-                metadata_errors=METADATA_ERRORS,
+                **KEEP_METADATA,
             )
             self._stream = self._add_stream(self._container, codec)
             if self._copy_from is not None:

@@ -9,6 +9,7 @@ import pytest
 
 from livecomp.capture.video import VideoSource
 from livecomp.frame import Composite
+from livecomp.media.video import KEEP_METADATA
 from livecomp.output.video import VideoSink
 from tests.livecomp.clips import FPS, beep_and_flash, beep_time, flash_time, from_second_key_frame, later
 
@@ -144,7 +145,7 @@ def test_titles_that_are_not_in_utf8_keep_their_bytes(tmp_path: Path, target: st
     original, out = tmp_path / "in.mkv", tmp_path / f"out{target}"
     with (
         av.open(str(beep_and_flash(tmp_path / "clip.mkv"))) as clip,
-        av.open(str(original), "w", metadata_errors="surrogateescape") as container,
+        av.open(str(original), "w", **KEEP_METADATA) as container,
     ):
         container.metadata["title"] = title
         streams = {stream.index: container.add_stream_from_template(stream) for stream in clip.streams}
@@ -154,7 +155,7 @@ def test_titles_that_are_not_in_utf8_keep_their_bytes(tmp_path: Path, target: st
                 packet.stream = streams[packet.stream_index]
                 container.mux(packet)
     pass_through(original, out)
-    with av.open(str(out), metadata_errors="surrogateescape") as container:
+    with av.open(str(out), **KEEP_METADATA) as container:
         assert container.metadata["title"] == title
     assert out.read_bytes().count(b"caf\xe9") == 2  # the file's and the sound's
 
