@@ -57,7 +57,8 @@ class LookAheadSmoother:
     cuts and steps of light that were seen in the pictures, nor over frames with nobody in them. Shading is moved with
     the person before it is averaged.
 
-    Frames go in one by one and come out `ahead_s` later, so that memory is bounded, however long the file is.
+    Frames go in one by one and come out `ahead_s` and the few frames of a median later, so that memory is bounded,
+    however long the file is. What is found out about a frame before those after it are there is not kept.
 
     Args:
         spread_s: Standard deviation of the Gaussian, in seconds.
@@ -88,7 +89,7 @@ class LookAheadSmoother:
 
     @property
     def ahead_s(self) -> float:
-        """How much must be known after a frame before it comes out, in seconds."""
+        """How long after a frame lights must be known before it comes out, in seconds."""
         return self._reach_s + _AROUND_S
 
     def push(
@@ -129,7 +130,7 @@ class LookAheadSmoother:
         if self._next >= len(self._entries):
             return None
         entry = self._entries[self._next]
-        if not self._finished and self._entries[-1].at_s - entry.at_s < self.ahead_s + _EPSILON_S:
+        if not self._knows(self._next, self.ahead_s + _EPSILON_S):
             return None
         steadied = unstack(self._steadied(self._next), entry.like)
         self._next += 1
@@ -140,6 +141,13 @@ class LookAheadSmoother:
         del self._entries[:forgotten]
         self._next -= forgotten
         return entry.pts_ns, steadied
+
+    def _knows(self, index: int, seconds: float) -> bool:
+        """Whether the lights of all frames that come so soon after one are known for good."""
+        if self._finished:
+            return True
+        known = len(self._entries) - 1 - _MEDIAN
+        return known >= index and self._entries[known].at_s - self._entries[index].at_s >= seconds
 
     def _near(self, index: int, seconds: float) -> list[int]:
         """Frames of the same scene with somebody in them, so near in time, in order."""
@@ -158,37 +166,46 @@ class LookAheadSmoother:
     def _guide(self, index: int) -> F32Array:
         """The light of a frame in which somebody is."""
         entry = self._entries[index]
-        if entry.guide is None:
-            low, high = max(0, index - _MEDIAN), index + _MEDIAN + 1
-            near = [e.vector for e in self._entries[low:high] if _share_light(e, entry) and e.vector is not None]
-            entry.guide = np.asarray(np.median(np.stack(near), axis=0), np.float32)
-        return entry.guide
+        if entry.guide is not None:
+            return entry.guide
+        low, high = max(0, index - _MEDIAN), index + _MEDIAN + 1
+        near = [e.vector for e in self._entries[low:high] if _share_light(e, entry) and e.vector is not None]
+        guide = np.asarray(np.median(np.stack(near), axis=0), np.float32)
+        if self._knows(index, 0):
+            entry.guide = guide
+        return guide
 
     def _is_sound(self, index: int) -> bool:
         """Whether the light of a frame lasts."""
         entry = self._entries[index]
-        if entry.sound is None:
-            near = self._near(index, _AROUND_S)
-            alike = _apart(self._guides(near), self._guide(index), measure(entry.like)) < self._alike / 2
-            length_s = self._entries[near[-1]].at_s - self._entries[near[0]].at_s
-            share = float(np.mean(alike))
-            entry.sound = share * length_s >= min(self._lasting_s, length_s / 2)
-        return entry.sound
+        if entry.sound is not None:
+            return entry.sound
+        near = self._near(index, _AROUND_S)
+        alike = _apart(self._guides(near), self._guide(index), measure(entry.like)) < self._alike / 2
+        length_s = self._entries[near[-1]].at_s - self._entries[near[0]].at_s
+        share = float(np.mean(alike))
+        sound = share * length_s >= min(self._lasting_s, length_s / 2)
+        if self._knows(index, _AROUND_S):
+            entry.sound = sound
+        return sound
 
     def _steadied(self, index: int) -> F32Array:
         """The vector that comes out for a frame."""
         entry = self._entries[index]
-        if entry.steadied is None:
-            near = self._near(index, self._reach_s)
-            usable = [other for other in near if self._is_sound(other)] or near
-            if not usable:
-                entry.steadied = neutral(entry.like)
-            elif index in usable:
-                alike = [other for other in usable if _share_light(self._entries[other], entry)]
-                entry.steadied = self._mean(index, alike)
-            else:
-                entry.steadied = self._between(index, usable)
-        return entry.steadied
+        if entry.steadied is not None:
+            return entry.steadied
+        near = self._near(index, self._reach_s)
+        usable = [other for other in near if self._is_sound(other)] or near
+        if not usable:
+            steadied = neutral(entry.like)
+        elif index in usable:
+            alike = [other for other in usable if _share_light(self._entries[other], entry)]
+            steadied = self._mean(index, alike)
+        else:
+            steadied = self._between(index, usable)
+        if self._knows(index, self.ahead_s + _EPSILON_S):
+            entry.steadied = steadied
+        return steadied
 
     def _mean(self, index: int, others: Sequence[int]) -> F32Array:
         """The mean of lights around a frame."""

@@ -58,6 +58,36 @@ def test_a_step_is_where_it_is_to_within_two_frames_and_never_overshoots(step: f
     assert progress.max() < 1.05
 
 
+def at_once(inputs: list[Correction], alphas: list[U8Array]) -> list[float]:
+    """What comes out when everything is known before the first frame is asked for."""
+    smoother, found = LookAheadSmoother(), []
+    for index, (correction, alpha) in enumerate(zip(inputs, alphas, strict=True)):
+        smoother.push(correction, index * FRAME_NS, alpha)
+    smoother.finish()
+    while (known := smoother.pop()) is not None:
+        found.append(read(known[1]))
+    return found
+
+
+def test_a_frame_comes_out_as_if_the_whole_file_were_known() -> None:
+    rng = np.random.default_rng(7)
+    inputs = [level(1.3 if index // 50 % 2 else 1.0) for index in range(300)]
+    noisy_too = noisy(rng, 1.0, 300)
+    for corrections in (inputs, noisy_too):
+        alphas = [person()] * len(corrections)
+        assert levels(corrections, alphas=alphas) == pytest.approx(at_once(corrections, alphas), abs=1e-6)
+    assert levels(inputs) == pytest.approx([read(correction) for correction in inputs], abs=0.01)
+
+
+@pytest.mark.parametrize("lamp", [141, 157, 161, 165])
+def test_a_lamp_soon_after_somebody_comes_back_is_no_accident(lamp: int) -> None:
+    nobody = np.zeros((HEIGHT, WIDTH), np.uint8)
+    inputs = [level(1.0 if index < lamp else 1.3) for index in range(300)]
+    alphas = [nobody if 60 <= index < 140 else person() for index in range(300)]
+    got = levels(inputs, alphas=alphas)
+    assert got[140:] == pytest.approx(at_once(inputs, alphas)[140:], abs=1e-6)
+
+
 def test_a_step_that_was_seen_is_sharp_to_the_frame_however_small_and_noisy() -> None:
     rng, step = np.random.default_rng(4), 0.06
     inputs = [*noisy(rng, 1.0, 90), *noisy(rng, 1.0 + step, 90)]
