@@ -81,6 +81,7 @@ class Foresight:
         self._thread = threading.Thread(target=self._run, name="livecomp-foresight", daemon=True)
         self._resources = ExitStack()
         self._ended = False
+        self._failure: BaseException | None = None
 
     def open(self) -> Self:
         """Open the file and the stages, and start to look ahead.
@@ -143,9 +144,12 @@ class Foresight:
         return known
 
     def _take(self) -> None:
-        """Wait for one more frame to be seen; raises what ended the thread."""
+        """Wait for one more frame to be seen; raises what ended the thread, however often it is called."""
+        if self._failure is not None:  # nothing comes any more
+            raise self._failure
         seen = self._queue.get()
         if isinstance(seen, BaseException):
+            self._failure = seen
             raise seen
         if seen is None:
             self._ended = True

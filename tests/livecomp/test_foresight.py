@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from fractions import Fraction
 
 import numpy as np
@@ -81,6 +82,23 @@ def test_what_breaks_ahead_is_raised_and_everything_is_closed() -> None:
     ):
         foresight.correction(0)
     assert source.closed == segmenter.closed == 1
+
+
+def test_what_broke_ahead_is_raised_again_when_somebody_asks_again() -> None:
+    source = FakeSource(50, fail_at=20, error=ModelError("lost"))
+    found: list[str] = []
+
+    def ask() -> None:
+        for _ in range(3):
+            with pytest.raises(ModelError) as raised:
+                foresight.correction(0)
+            found.append(str(raised.value))
+
+    with Foresight(source, fake_stages(), LookAheadSmoother()) as foresight:
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        asking.join(20)
+    assert found == ["lost"] * 3
 
 
 class FailingOpen(FakeHarmonizer):
