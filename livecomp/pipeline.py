@@ -247,8 +247,9 @@ class Pipeline:
         assert whole is not None
         scene = self._render(frame)
         foreseen = self._foreseen
+        # not below: what fails in looking ahead is no failure of the GPU
+        correction = self._steered if foreseen is None else self._look_up(frame, foreseen)
         try:
-            correction = self._steered if foreseen is None else self._look_up(frame, foreseen)
             with timer.measure("gpu"):
                 shown = whole.run(frame, scene, correction or Correction.identity(), plain=self._keep_plain)
             if foreseen is None:

@@ -134,6 +134,18 @@ def test_corrections_that_were_foreseen_are_those_of_their_frame() -> None:
     assert "again" not in fake.calls
 
 
+def test_a_look_ahead_that_fails_is_no_failure_of_the_gpu() -> None:
+    def fail(pts_ns: int) -> Correction:
+        raise ModelError("the harmonizer failed")
+
+    fake = FakeWhole()
+    with Pipeline(fake_stages(whole=fake), foreseen=fail) as pipeline:
+        with pytest.raises(ModelError, match="the harmonizer failed"):
+            pipeline.process(room_frame(0))
+        assert not pipeline.has_lost_gpu
+    assert "run" not in fake.calls
+
+
 def refuse(frame: Frame) -> None:
     raise MatteError("the matte takes 100% of the picture for a person")
 
