@@ -53,20 +53,22 @@ class NetworkHarmonizer:
         """See `Harmonizer.open`."""
         if self._runner is not None:
             return
-        runner = open_runner(self._locate(), self._backend, threads=self._threads)
         try:
+            runner = open_runner(self._locate(), self._backend, threads=self._threads)
             runner.open()
         except EngineError as error:
             raise ModelError(f"the harmonizer {self.name!r} cannot be loaded: {error}") from error
         inputs = {spec.name: spec.shape for spec in runner.spec.inputs}
         outputs = {spec.name: spec.shape for spec in runner.spec.outputs}
-        side = inputs.get("composite", (0,))[-1]
+        side = (inputs.get("composite") or (0,))[-1]
         expected = {"composite": (1, 3, side, side), "mask": (1, 1, side, side)}
-        if not side or inputs != expected or outputs != _OUTPUTS:
+        takes_floats = all(spec.dtype == np.float32 for spec in runner.spec.inputs)
+        if not side or inputs != expected or not takes_floats or outputs != _OUTPUTS:
+            received = ", ".join(str(spec) for spec in (*runner.spec.inputs, *runner.spec.outputs))
             runner.close()
             raise ModelError(
-                f"the harmonizer {self.name!r} has the inputs {inputs} and outputs {outputs}; expected composite "
-                f"(1, 3, S, S) and mask (1, 1, S, S), and {_OUTPUTS}"
+                f"the harmonizer {self.name!r} has the inputs and outputs {received}; expected composite "
+                f"(1, 3, S, S) and mask (1, 1, S, S), both float32, and {_OUTPUTS}"
             )
         self._size = side
         self._runner = runner

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from livecomp.correction import Correction
@@ -144,4 +145,34 @@ def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     path.write_bytes(b"not a network")
     with pytest.raises(ModelError, match="cannot be loaded"):
+        NetworkHarmonizer(lambda: path, backend="onnxruntime").open()
+
+
+def test_a_backend_that_does_not_exist_is_an_error() -> None:
+    with pytest.raises(ModelError, match="no backend 'nonsense'"):
+        make_harmonizer("live", backend="nonsense").open()
+
+
+def test_a_network_that_takes_no_pictures_is_refused(tmp_path: Path) -> None:
+    path = write_network(tmp_path / "net.onnx", outputs=neutral_outputs())
+    model = onnx.load(path)
+    for entry in model.graph.input:
+        del entry.type.tensor_type.shape.dim[:]
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match="expected composite"):
+        NetworkHarmonizer(lambda: path, backend="onnxruntime").open()
+
+
+def test_a_network_that_takes_half_precision_is_refused_when_it_is_opened(tmp_path: Path) -> None:
+    path = write_network(tmp_path / "net.onnx", outputs=neutral_outputs())
+    model = onnx.load(path)
+    for entry in model.graph.input:
+        entry.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+        model.graph.node.insert(
+            0, onnx.helper.make_node("Cast", [entry.name], [f"{entry.name}_32"], to=onnx.TensorProto.FLOAT)
+        )
+        for node in model.graph.node[1:]:
+            node.input[:] = [f"{entry.name}_32" if name == entry.name else name for name in node.input]
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match=r"composite: float16 1x3x8x8.*both float32"):
         NetworkHarmonizer(lambda: path, backend="onnxruntime").open()
