@@ -49,7 +49,8 @@ class SteadySmoother:
     one. A step of light that was seen in the pictures themselves (`notice_step`) needs no proof.
 
     Shading is carried along with the person (`MatteMotion`). With nobody in the picture the correction is held for
-    `hold_s` and then fades to neutral with `relax_s`; whoever comes then is followed fast at first.
+    `hold_s` and then fades to neutral with `relax_s`; whoever comes then is followed fast, from the first prediction
+    for them on.
 
     All parameters move together, so that matrix, curves and shading stay consistent; each output is a mean of
     predictions (and of neutral) with weights that are not negative, so nothing overshoots. The first prediction, as
@@ -113,6 +114,7 @@ class SteadySmoother:
         self._now_s = rest_s
         self._gone_since_s: float | None = None
         self._is_stepping = False
+        self._is_back = False  # somebody, of whom nothing has been predicted yet
         self._suspects: list[F32Array] = []  # the first and the last that agree
         self._suspect_since_s = self._agree_since_s = 0.0
 
@@ -128,10 +130,13 @@ class SteadySmoother:
             self._carry(correction, *self._motion.update(alpha))
             if self._motion.area < _LEAST_PERSON:
                 return self._absent(correction, now_s, gap_s)
-        if self._gone_since_s is not None or is_stepping:
-            self._gone_since_s, self._open_until_s = None, -math.inf
+        if self._gone_since_s is not None:
+            self._gone_since_s, self._is_back = None, True
+        is_new = correction is not last
+        if is_stepping or (self._is_back and is_new):
+            self._is_back, self._open_until_s = False, -math.inf
             self._open(now_s, math.inf)
-        if correction is not last:
+        if is_new:
             self._consider(stack(correction), now_s)
         self._believe(now_s)
         self._move(gap_s, self._time_constant_s(now_s))
@@ -149,7 +154,7 @@ class SteadySmoother:
         self._motion.reset()
         if alpha is not None:
             self._motion.update(alpha)
-        self._gone_since_s = None
+        self._gone_since_s, self._is_back = None, False
         self._distances.clear()
         self._weights = measure(correction)
         self._state = self._middle = stack(correction)

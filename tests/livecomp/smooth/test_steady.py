@@ -241,6 +241,17 @@ def test_with_nobody_there_it_holds_then_fades_to_neutral_and_whoever_comes_is_f
     assert back[8] > 1.4 - 0.1 * 0.4
 
 
+@pytest.mark.parametrize("every", [1, 6, 18])
+def test_whoever_comes_is_followed_at_once_however_rare_predictions_are(every: int) -> None:
+    smoother, nobody = SteadySmoother(), np.zeros((HEIGHT, WIDTH), np.uint8)
+    run(smoother, [level(1.4) for _ in range(30)])
+    of_nobody = level(1.0)
+    run(smoother, [of_nobody] * 240, start=30, alpha=nobody)
+    run(smoother, [of_nobody] * (every - 1), start=270)
+    back = run(smoother, [same for _ in range(10) for same in [level(1.4)] * every], start=270 + every - 1)
+    assert back[8] > 1.4 - 0.1 * 0.4
+
+
 def test_whoever_comes_back_after_a_minute_is_followed_though_predictions_hardly_change() -> None:
     smoother, nobody = SteadySmoother(), np.zeros((HEIGHT, WIDTH), np.uint8)
     run(smoother, [level(1.01) for _ in range(30)])
