@@ -43,7 +43,7 @@ class _Resource(Protocol):
 
 
 class _Seen(NamedTuple):
-    """What is kept of a frame with a prediction: that, its matte, and whether a scene or a light starts with it."""
+    """What is kept of a frame with a prediction: that, its matte as filmed, and whether a scene or a light starts."""
 
     correction: Correction
     pts_ns: int
@@ -157,7 +157,14 @@ class Foresight:
         else:
             if seen.is_cut or seen.is_step:
                 self._starts.append(seen.pts_ns)
-            self._smoother.push(seen.correction, seen.pts_ns, seen.alpha, is_cut=seen.is_cut, is_step=seen.is_step)
+            self._smoother.push(
+                seen.correction,
+                seen.pts_ns,
+                seen.alpha,
+                magnified=self._stages.placement.size,
+                is_cut=seen.is_cut,
+                is_step=seen.is_step,
+            )
 
     def _run(self) -> None:
         item: _Seen | BaseException | None

@@ -232,7 +232,7 @@ class Pipeline:
         scene = self._render(matted)
         placed = self._placed(matted)
         if self._foreseen is None:
-            correction = self._correct(lambda: self._predict(placed, scene), placed, placed.require_alpha())
+            correction = self._correct(lambda: self._predict(placed, scene), matted, matted.require_alpha())
         else:
             correction = self._look_up(frame, self._foreseen)
         self._learn_noise(matted.require_alpha(), stages.placement.as_filmed(correction))
@@ -343,7 +343,8 @@ class Pipeline:
         with self.timer.measure("smooth"):
             if is_stepping:
                 self._stages.smoother.notice_step()
-            return self._stages.smoother.update(self._predicted, frame.pts_ns, alpha)
+            magnified = self._stages.placement.size
+            return self._stages.smoother.update(self._predicted, frame.pts_ns, alpha, magnified=magnified)
 
     def _learn_noise(self, alpha: U8Array, correction: Correction) -> None:
         if self._stages.noise is not None:

@@ -13,15 +13,18 @@ __all__ = ["Smoother"]
 class Smoother(Protocol):
     """Filters Corrections over time; knows seconds, not frame counts."""
 
-    def update(self, correction: Correction, pts_ns: int, alpha: U8Array | None = None) -> Correction:
+    def update(
+        self, correction: Correction, pts_ns: int, alpha: U8Array | None = None, *, magnified: float = 1.0
+    ) -> Correction:
         """The steadied correction.
 
         Args:
             correction: The latest raw prediction. The very object of the call before counts as repeated, since nothing
                 was predicted for this frame, and not as measured anew.
             pts_ns: Time of the frame in nanoseconds; later than at the call before.
-            alpha: Its matte, (H, W) uint8, 255 = person: tells where the person is, and whether there is one. None
-                where that is not known: then a person is taken to sit still.
+            alpha: Its matte as filmed, (H, W) uint8, 255 = person: tells how the person moves, and whether there is
+                one. None where that is not known: then a person is taken to sit still.
+            magnified: How many times larger than filmed the person is shown, and so moves farther.
         """
         ...
 

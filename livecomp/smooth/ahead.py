@@ -98,6 +98,7 @@ class LookAheadSmoother:
         pts_ns: int,
         alpha: U8Array | None = None,
         *,
+        magnified: float = 1.0,
         is_cut: bool = False,
         is_step: bool = False,
     ) -> None:
@@ -106,7 +107,8 @@ class LookAheadSmoother:
         Args:
             correction: Its raw prediction.
             pts_ns: Its time in nanoseconds; later than at the call before.
-            alpha: Its matte, (H, W) uint8, 255 = person; None where that is not known.
+            alpha: Its matte as filmed, (H, W) uint8, 255 = person; None where that is not known.
+            magnified: How many times larger than filmed the person is shown, and so moves farther.
             is_cut: Another scene starts with it.
             is_step: Another light starts with it.
         """
@@ -115,7 +117,7 @@ class LookAheadSmoother:
             self._scene += 1
             self._motion.reset()
         right, down = (0.0, 0.0) if alpha is None else self._motion.update(alpha)
-        self._place = (self._place[0] + right, self._place[1] + down)
+        self._place = (self._place[0] + magnified * right, self._place[1] + magnified * down)
         place = (round(self._place[0] / _GRAIN) * _GRAIN, round(self._place[1] / _GRAIN) * _GRAIN)
         present = alpha is None or self._motion.area >= _LEAST_PERSON
         vector = stack(correction) if present else None

@@ -18,7 +18,9 @@ _MAX_GAP_S = 1.0
 class NoSmoother:
     """Passes every correction on as it is."""
 
-    def update(self, correction: Correction, pts_ns: int, alpha: U8Array | None = None) -> Correction:
+    def update(
+        self, correction: Correction, pts_ns: int, alpha: U8Array | None = None, *, magnified: float = 1.0
+    ) -> Correction:
         """See `Smoother.update`."""
         return correction
 
@@ -41,7 +43,9 @@ class ExponentialSmoother:
         self._state: Correction | None = None
         self._last_ns = 0
 
-    def update(self, correction: Correction, pts_ns: int, alpha: U8Array | None = None) -> Correction:
+    def update(
+        self, correction: Correction, pts_ns: int, alpha: U8Array | None = None, *, magnified: float = 1.0
+    ) -> Correction:
         """See `Smoother.update`; a gap of more than a second, or time that runs back, starts anew."""
         gap_s = (pts_ns - self._last_ns) / 1e9
         self._last_ns = pts_ns
@@ -81,7 +85,9 @@ class OneEuroSmoother:
         self._velocity = np.zeros(0, np.float32)
         self._last_ns = 0
 
-    def update(self, correction: Correction, pts_ns: int, alpha: U8Array | None = None) -> Correction:
+    def update(
+        self, correction: Correction, pts_ns: int, alpha: U8Array | None = None, *, magnified: float = 1.0
+    ) -> Correction:
         """See `Smoother.update`; a gap of more than a second, or time that runs back, starts anew."""
         gap_s = (pts_ns - self._last_ns) / 1e9
         self._last_ns = pts_ns

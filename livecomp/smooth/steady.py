@@ -118,7 +118,9 @@ class SteadySmoother:
         self._suspects: list[F32Array] = []  # the first and the last that agree
         self._suspect_since_s = self._agree_since_s = 0.0
 
-    def update(self, correction: Correction, pts_ns: int, alpha: U8Array | None = None) -> Correction:
+    def update(
+        self, correction: Correction, pts_ns: int, alpha: U8Array | None = None, *, magnified: float = 1.0
+    ) -> Correction:
         """See `Smoother.update`; a gap of more than a second, or time that runs back, starts anew."""
         now_s = pts_ns / 1e9
         gap_s = now_s - self._last_s
@@ -127,7 +129,8 @@ class SteadySmoother:
         if last is None or not alike(last, correction) or not 0 < gap_s <= _MAX_GAP_S:
             return self._start(correction, now_s, alpha)
         if alpha is not None:
-            self._carry(correction, *self._motion.update(alpha))
+            right, down = self._motion.update(alpha)
+            self._carry(correction, magnified * right, magnified * down)
             if self._motion.area < _LEAST_PERSON:
                 return self._absent(correction, now_s, gap_s)
         if self._gone_since_s is not None:

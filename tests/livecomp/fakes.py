@@ -124,7 +124,9 @@ class FakeSmoother:
         self.resets = 0
         self.steps = 0
 
-    def update(self, correction: Correction, pts_ns: int, alpha: U8Array | None = None) -> Correction:
+    def update(
+        self, correction: Correction, pts_ns: int, alpha: U8Array | None = None, *, magnified: float = 1.0
+    ) -> Correction:
         return correction
 
     def notice_step(self) -> None:

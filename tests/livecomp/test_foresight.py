@@ -39,7 +39,9 @@ class SteppingHarmonizer(FakeHarmonizer):
 
 
 class Recording(FakeSmoother):
-    def update(self, correction: Correction, pts_ns: int, alpha: U8Array | None = None) -> Correction:
+    def update(
+        self, correction: Correction, pts_ns: int, alpha: U8Array | None = None, *, magnified: float = 1.0
+    ) -> Correction:
         raise AssertionError("the filter for calls is not asked when everything is foreseen")
 
 
@@ -193,6 +195,20 @@ def test_the_person_is_looked_at_where_they_stand_in_the_scene() -> None:
         with Foresight(FakeSource(12), stages, LookAheadSmoother()) as foresight:
             found.append(float(foresight.correction(0).matrix[0, 0]))
     assert found[1] - found[0] == pytest.approx(0.04, abs=0.01)
+
+
+def test_the_smoother_hears_how_large_the_person_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[object] = []
+    push = LookAheadSmoother.push
+
+    def listen(self: LookAheadSmoother, *given: object, **options: object) -> None:
+        heard.append(options["magnified"])
+        push(self, *given, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(LookAheadSmoother, "push", listen)
+    with Foresight(FakeSource(4), fake_stages(placement=Placement(0.5)), LookAheadSmoother()) as foresight:
+        foresight.correction(0)
+    assert heard == [0.5, 0.5]
 
 
 def test_leaving_early_leaves_no_thread() -> None:

@@ -14,6 +14,7 @@ from livecomp.errors import InputError, MatteError, ModelError, OutputError
 from livecomp.frame import Frame, U8Array, freeze
 from livecomp.offline import BesidePicker, Output, run_offline
 from livecomp.pipeline import Pipeline
+from livecomp.smooth.steady import SteadySmoother
 from tests.livecomp.fakes import (
     CANARY,
     SCENE,
@@ -95,6 +96,20 @@ def test_the_person_is_placed_before_anything_is_predicted_and_only_the_scene_is
         assert ((shown != SCENE).any(axis=2) == expected).all()
         assert not (shown == CANARY).all(axis=2).any()
     assert np.nonzero(seen[0] > 127)[1].min() >= 10
+
+
+def test_somebody_shown_small_is_not_taken_for_nobody() -> None:
+    class Darkening(FakeHarmonizer):
+        def predict(self, composite: U8Array, alpha: U8Array) -> Correction:
+            plain = Correction.identity()
+            return Correction(plain.matrix * np.float32(0.5), plain.curves, plain.log_gain)
+
+    stages = fake_stages(harmonizer=Darkening(), smoother=SteadySmoother(), placement=Placement(0.1))
+    with Pipeline(stages) as pipeline:
+        for index in range(150):
+            correction = pipeline.process(room_frame(index)).correction
+    assert correction is not None
+    assert correction.matrix[0, 0] == pytest.approx(0.5)
 
 
 def test_a_cut_starts_the_filters_anew() -> None:

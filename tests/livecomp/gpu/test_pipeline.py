@@ -322,7 +322,9 @@ def test_frames_too_small_for_a_gpu_go_through_the_stages(caplog: pytest.LogCapt
 
 def test_a_smoother_hears_of_the_person() -> None:
     class Listening(FakeSmoother):
-        def update(self, correction: Correction, pts_ns: int, alpha: U8Array | None = None) -> Correction:
+        def update(
+            self, correction: Correction, pts_ns: int, alpha: U8Array | None = None, *, magnified: float = 1.0
+        ) -> Correction:
             assert alpha is not None
             assert alpha.shape == (64, 64)
             return correction

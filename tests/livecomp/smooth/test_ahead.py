@@ -149,6 +149,26 @@ def test_shading_is_averaged_where_the_person_is() -> None:
         assert error.mean() < 0.05
 
 
+def test_shading_is_averaged_where_the_person_is_shown_also_in_another_size() -> None:
+    shown = [0.45 + 0.1 * index / 60 for index in range(60)]
+    outputs = {}
+    for magnified in (0.25, 1.0):
+        smoother = LookAheadSmoother()
+        for index, x in enumerate(shown):
+            filmed = person(0.5 + (x - 0.5) / 0.25)
+            smoother.push(lit_from(x), index * FRAME_NS, filmed, magnified=magnified)
+        smoother.finish()
+        outputs[magnified] = [known[1].log_gain for known in iter(smoother.pop, None)]
+    errors = {
+        magnified: np.mean(
+            [np.abs(gain - lit_from(x).log_gain)[:, 5:11].mean() for gain, x in zip(gains, shown, strict=True)]
+        )
+        for magnified, gains in outputs.items()
+    }
+    assert errors[0.25] < 0.03
+    assert errors[0.25] < 0.5 * errors[1.0]
+
+
 @pytest.mark.parametrize("frame_ms", [[10], [100], [5, 80, 33, 12, 60]])
 def test_it_knows_seconds_and_not_frames(frame_ms: list[int]) -> None:
     smoother = LookAheadSmoother()

@@ -292,6 +292,17 @@ def test_shading_moves_with_the_person_and_does_not_stay_on_the_wall() -> None:
     assert error < 0.2 * left_behind
 
 
+@pytest.mark.parametrize("magnified", [0.5, 2.0])
+def test_shading_moves_as_far_as_the_person_who_is_shown_in_another_size(magnified: float) -> None:
+    smoother, before = SteadySmoother(), lit_from(0.5)
+    for index in range(90):
+        filmed = person(0.42 + 0.12 * max(0, index - 30) / 60)
+        moved = smoother.update(before, index * FRAME_NS, filmed, magnified=magnified)
+    shift = 0.12 * 59 / 60 * magnified
+    error = np.abs(moved.log_gain - lit_from(0.5 + shift).log_gain)[:, 6:11].mean()
+    assert error < 0.25 * np.abs(lit_from(0.5).log_gain - lit_from(0.5 + shift).log_gain)[:, 6:11].mean()
+
+
 def test_it_costs_less_than_300_microseconds() -> None:
     rng = np.random.default_rng(4)
     smoother = SteadySmoother()
