@@ -13,10 +13,11 @@ _SMOOTHNESS = 1e-2
 
 
 def correction_from_affine(linear: F32Array, offset: F32Array, colors: F32Array) -> Correction:
-    """The correction ``rgb -> linear @ rgb + offset``, exact inside 0..1 for the given colours.
+    """The correction ``rgb -> linear @ rgb + offset``, exact inside 0..1 for the given colours, but for two things.
 
     A `Correction` has no offset and clips between matrix and curves; so each row of the matrix is scaled down until the
-    colours fit, and the curve scales up again and adds the offset.
+    colours fit, and the curve scales up again and adds the offset. A channel that is below 0 before the offset is added
+    counts as 0, as in a few saturated colours, and a curve that meets 0 or 1 between two nodes is a little off there.
 
     Args:
         linear: (3, 3) float32.

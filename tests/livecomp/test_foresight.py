@@ -172,13 +172,14 @@ CUT = 31
 
 @pytest.mark.parametrize("every", [1, 2, 3])
 def test_a_cut_is_found_in_every_frame_and_nothing_is_interpolated_across_it(every: int) -> None:
-    harmonizer = ByScene()
-    stages = fake_stages(harmonizer=harmonizer)
+    harmonizer, segmenter = ByScene(), FakeSegmenter()
+    stages = fake_stages(harmonizer=harmonizer, segmenter=segmenter)
     with Foresight(CuttingSource(60), stages, LookAheadSmoother(), every=every) as foresight:
         got = [float(foresight.correction(index * 40_000_000).matrix[0, 0]) for index in range(60)]
     assert max(got[:CUT]) == pytest.approx(1.0, abs=1e-4)
     assert min(got[CUT:]) == pytest.approx(1.02, abs=1e-4)
     assert harmonizer.seen <= 60 / every + 2
+    assert segmenter.resets == 1
 
 
 class Position(FakeHarmonizer):

@@ -123,6 +123,18 @@ def test_the_network_answers_with_its_parameters(tmp_path: Path) -> None:
         harmonizer.predict(rgb, alpha)
 
 
+def test_curves_that_fall_are_made_to_stay(tmp_path: Path) -> None:
+    curves = np.tile(np.linspace(0, 1, 32), (1, 3, 1))
+    curves[0, 1, 10:20] -= 0.3
+    path = write_network(tmp_path / "net.onnx", outputs=neutral_outputs() | {"curves": curves})
+    harmonizer = NetworkHarmonizer(lambda: path, backend="onnxruntime")
+    harmonizer.open()
+    rgb, alpha = scene(0)
+    got = harmonizer.predict(rgb[20:28, 12:20].copy(), alpha[20:28, 12:20].copy()).curves
+    np.testing.assert_allclose(got, np.maximum.accumulate(curves[0], axis=1), atol=1e-6)
+    harmonizer.close()
+
+
 def test_values_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
     path = write_network(tmp_path / "net.onnx", outputs=neutral_outputs() | {"matrix": np.full((1, 3, 3), np.nan)})
     harmonizer = NetworkHarmonizer(lambda: path, backend="onnxruntime")

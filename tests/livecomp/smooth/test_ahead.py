@@ -122,6 +122,12 @@ def test_a_fade_of_a_second_stays_a_fade() -> None:
     assert max(abs(b - a) for a, b in itertools.pairwise(got)) < 0.05
 
 
+def test_less_time_is_averaged_over_while_a_fade_lasts() -> None:
+    fade = [1.0] * 60 + [1 + 1.2 * index / 60 for index in range(60)] + [2.2] * 60
+    got = levels([level(value) for value in fade])
+    assert np.abs(np.array(got) - fade).max() < 0.04  # without that, 0.07
+
+
 def test_nothing_is_averaged_across_a_cut() -> None:
     got = levels([level(1.0)] * 60 + [level(1.03)] * 60, cuts=(60,))
     assert max(got[:60]) == pytest.approx(1.0, abs=1e-4)
