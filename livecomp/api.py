@@ -177,7 +177,9 @@ def process(
         if target.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES and not is_dir(target):
             raise ConfigError(f"{folder} is a folder; name a folder such as {target.stem} instead of {target.name}")
         pipeline = Pipeline(_for_pictures(stages, config), on_miss=config.on_miss)
-        return _process_folder(folder, pipeline, target, config, overwrite=overwrite, progress=progress)
+        return _process_folder(
+            folder, Path(background), pipeline, target, config, overwrite=overwrite, progress=progress
+        )
     looks_ahead = config.smooth.filter == "steady" and config.smooth.look_ahead_s > 0
     make_source = source if callable(source) else functools.partial(open_source, source)
     foresight = make_foresight(make_source(), background, config) if looks_ahead else None
@@ -224,7 +226,14 @@ def _for_pictures(stages: Stages, config: Config) -> Stages:
 
 
 def _process_folder(
-    folder: Path, pipeline: Pipeline, target: Path, config: Config, *, overwrite: bool, progress: Progress
+    folder: Path,
+    background: Path,
+    pipeline: Pipeline,
+    target: Path,
+    config: Config,
+    *,
+    overwrite: bool,
+    progress: Progress,
 ) -> ProcessReport:
     """Every picture on its own, with filters started anew; one that fails is named in the report, the others go on."""
     pictures = _pictures(folder)
@@ -236,7 +245,7 @@ def _process_folder(
         for done, picture in enumerate(pictures, 1):
             result = target / picture.name
             try:
-                check_targets([picture], [result], overwrite=overwrite)
+                check_targets([picture, background], [result], overwrite=overwrite)
                 pipeline.reset()
                 with closing(StillSource(picture)) as source:
                     source.open()

@@ -139,6 +139,19 @@ def test_a_folder_becomes_a_folder_and_names_what_failed(tmp_path: Path, still: 
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png"]
 
 
+def test_a_folder_does_not_replace_the_background(tmp_path: Path, still: Path) -> None:
+    for name in ("in", "out"):
+        (tmp_path / name).mkdir()
+    beach = tmp_path / "out" / "beach.png"
+    for path in (tmp_path / "in" / "a.png", tmp_path / "in" / beach.name, beach):
+        path.write_bytes(still.read_bytes())
+    report = livecomp.process(tmp_path / "in", beach, tmp_path / "out", config=PLAIN, overwrite=True)
+    assert report.frames == 1
+    assert [path.name for path, _ in report.failed] == ["beach.png"]
+    assert "is an input" in str(report.failed[0][1])
+    assert beach.read_bytes() == still.read_bytes()
+
+
 def test_hidden_files_of_a_folder_are_no_pictures(tmp_path: Path, still: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
