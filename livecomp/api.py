@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,13 +19,13 @@ from livecomp.capture.still import StillSource
 from livecomp.composite.beside import beside_size
 from livecomp.composite.fused import FusedCompositor
 from livecomp.config import Config, Stages
-from livecomp.errors import ConfigError, InputError, LiveCompError, MatteError, OutputError
+from livecomp.errors import ConfigError, DependencyError, InputError, LiveCompError, MatteError, OutputError
 from livecomp.foresight import Foresight, make_foresight
 from livecomp.frame import Frame, U8Array, freeze
 from livecomp.harmonizers import Harmonizer
 from livecomp.harmonizers.lowres import make_input
 from livecomp.harmonizers.registry import is_network_file, make_harmonizer
-from livecomp.media.image import IMAGE_SUFFIXES, read_image, read_mask, write_image
+from livecomp.media.image import IMAGE_SUFFIXES, READ_SUFFIXES, read_image, read_mask, write_image
 from livecomp.media.video import VIDEO_SUFFIXES
 from livecomp.offline import BesidePicker, Output, run_offline
 from livecomp.output import Sink
@@ -147,7 +148,8 @@ def process(
     Args:
         source: A video, a picture, a folder, or "demo"; or what makes a source, not yet open, anew with every call.
         background: A picture, a video, a colour such as "#204060", or "blur".
-        output: A video, a picture, or a folder, like the source.
+        output: A video, a picture, or a folder, like the source; of a picture of a kind that is not written, such as
+            HEIC, the result in a folder is a PNG.
         config: All other options; the defaults when None.
         before_after: Also write the plain composite beside the harmonized one, as a video or, with a picture's
             suffix, one frame from the middle.
@@ -236,21 +238,21 @@ def _process_folder(
     progress: Progress,
 ) -> ProcessReport:
     """Every picture on its own, with filters started anew; one that fails is named in the report, the others go on."""
-    pictures = _pictures(folder)
+    pictures = _pictures(folder, READ_SUFFIXES)
     make_folder(target)
     frames = 0
     failed: list[tuple[Path, LiveCompError]] = []
     with pipeline:
         start_ns = time.monotonic_ns()
-        for done, picture in enumerate(pictures, 1):
-            result = target / picture.name
+        for done, (picture, name) in enumerate(zip(pictures, _result_names(pictures), strict=True), 1):
+            result = target / name
             try:
                 check_targets([picture, background], [result], overwrite=overwrite)
                 pipeline.reset()
                 with closing(StillSource(picture)) as source:
                     source.open()
                     frames += run_offline(source, pipeline, [Output(_make_sink(result, source.info, config))])
-            except (InputError, MatteError, ConfigError) as error:
+            except (InputError, MatteError, ConfigError, DependencyError) as error:
                 failed.append((picture, error))
             progress(done, len(pictures))
     seconds = (time.monotonic_ns() - start_ns) / 1e9
@@ -296,7 +298,7 @@ def harmonize_folder(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> list[tuple[Path, LiveCompError]]:
-    """`harmonize_file` for every picture of a folder whose stem a mask has too.
+    """`harmonize_file` for every picture of a folder whose stem a mask has too; named as by `process`.
 
     Returns:
         The pictures that failed, with the reason; the others are done.
@@ -306,12 +308,12 @@ def harmonize_folder(
         OutputError: The output folder cannot be made.
     """
     masks_by_stem: dict[str, list[Path]] = {}
-    for path in _pictures(masks):
+    for path in _pictures(masks, IMAGE_SUFFIXES):
         masks_by_stem.setdefault(path.stem, []).append(path)
-    pictures = _pictures(composites)
+    pictures = _pictures(composites, READ_SUFFIXES)
     make_folder(output)
     failed: list[tuple[Path, LiveCompError]] = []
-    for done, picture in enumerate(pictures, 1):
+    for done, (picture, name) in enumerate(zip(pictures, _result_names(pictures), strict=True), 1):
         try:
             found = masks_by_stem.get(picture.stem, [])
             if not found:
@@ -322,13 +324,13 @@ def harmonize_folder(
             harmonize_file(
                 picture,
                 found[0],
-                output / picture.name,
+                output / name,
                 model=model,
                 color_strength=color_strength,
                 shading_strength=shading_strength,
                 overwrite=overwrite,
             )
-        except (InputError, ConfigError) as error:
+        except (InputError, ConfigError, DependencyError) as error:
             failed.append((picture, error))
         if progress is not None:
             progress(done, len(pictures))
@@ -381,17 +383,29 @@ def _make_sink(path: Path, info: SourceInfo, config: Config) -> Sink:
     )
 
 
-def _pictures(folder: Path) -> list[Path]:
+def _result_names(pictures: Sequence[Path]) -> list[str]:
+    """What the results of the pictures of a folder are called: as these, but PNG where their kind is not written."""
+    stems = Counter(picture.stem.lower() for picture in pictures)
+
+    def name_of(picture: Path) -> str:
+        if picture.suffix.lower() in IMAGE_SUFFIXES:
+            return picture.name
+        return f"{picture.stem if stems[picture.stem.lower()] == 1 else picture.name}.png"
+
+    return [name_of(picture) for picture in pictures]
+
+
+def _pictures(folder: Path, suffixes: Collection[str]) -> list[Path]:
     if not is_dir(folder):
         raise InputError(f"{folder} is not a folder that you may read")
     try:
         # names that begin with a dot are what a run left that was killed, and what macOS keeps beside files
         visible = (path for path in folder.iterdir() if not path.name.startswith("."))
-        found = sorted(path for path in visible if path.suffix.lower() in IMAGE_SUFFIXES)
+        found = sorted(path for path in visible if path.suffix.lower() in suffixes)
     except OSError as error:
         raise InputError(f"cannot read the folder {folder}: {error.strerror}") from error
     if not found:
-        raise InputError(f"{folder} holds no picture ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        raise InputError(f"{folder} holds no picture ({', '.join(sorted(suffixes))})")
     return found
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, features
 
 import livecomp
 from livecomp import api
@@ -137,6 +138,22 @@ def test_a_folder_becomes_a_folder_and_names_what_failed(tmp_path: Path, still: 
     assert report.frames == 2
     assert [path.name for path, _ in report.failed] == ["broken.jpg"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png"]
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has been built without AVIF")
+def test_pictures_that_are_read_but_not_written_become_png(tmp_path: Path, still: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("one.avif", "two.avif", "TWO.jpg"):
+        Image.open(still).save(folder / name, quality=95)
+    (folder / "three.heic").write_bytes(b"\0\0\0\x18ftypheic damaged, or of a kind whose reader is not installed")
+    report = livecomp.process(folder, "white", tmp_path / "out", config=PLAIN)
+    assert report.frames == 3
+    assert [path.name for path, _ in report.failed] == ["three.heic"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"one.png", "two.avif.png", "TWO.jpg"}
+    failed = api.harmonize_folder(folder, tmp_path / "out", tmp_path / "harmonized", model="mkl")
+    assert (tmp_path / "harmonized" / "one.png").is_file()
+    assert "one.avif" not in {path.name for path, _ in failed}
 
 
 def test_a_folder_does_not_replace_the_background(tmp_path: Path, still: Path) -> None:
