@@ -7,7 +7,6 @@ in a file in YUV4MPEG2 with 4:2:0, which is looked at every half millisecond.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -172,9 +171,10 @@ def _from_file(path: str, size_wh: tuple[int, int], is_asked: Callable[[], bool]
             with Path(path).open("rb", buffering=0) as stream:
                 start = stream.read(256).find(_MARK)
                 if start >= 0:
-                    top = os.pread(stream.fileno(), rows * width, start + len(_MARK))
-                    if top != before:
-                        whole = os.pread(stream.fileno(), width * height * 3 // 2, start + len(_MARK))
+                    stream.seek(start + len(_MARK))
+                    if stream.read(rows * width) != before:
+                        stream.seek(start + len(_MARK))
+                        whole = stream.read(width * height * 3 // 2)
                         before = whole[: rows * width]
                         if len(whole) == width * height * 3 // 2:
                             yield np.frombuffer(whole, np.uint8, width * height).reshape(height, width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from fractions import Fraction
@@ -13,6 +14,7 @@ import pytest
 
 from livecomp.bench import Case
 from livecomp.bench.consumer import Consumer, Seen
+from livecomp.bench.consumer import _from_file as pictures_from_file
 from livecomp.bench.live import STAND_IN, PacketSource, StampingSink, StandInCamera, measure_live
 from livecomp.bench.stamp import draw_stamp, read_stamp
 from livecomp.composite.slate import make_slate
@@ -65,6 +67,19 @@ def test_what_comes_late_is_seen_late(tmp_path: Path) -> None:
     assert len(seen.ages_ms) == 5
     assert 80 <= min(seen.ages_ms) < 1000
     assert seen.at_ns == sorted(seen.at_ns)
+
+
+def test_a_stand_in_is_read_on_every_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("pread", "preadv"):  # of POSIX alone
+        monkeypatch.delattr(os, name, raising=False)
+    camera = StampingSink(StandInCamera(tmp_path / "camera.y4m", SIZE_WH))
+    camera.open()
+    pictures = pictures_from_file(str(tmp_path / "camera.y4m"), SIZE_WH, lambda: True)
+    assert read_stamp(next(luma for luma in pictures if luma is not None)) is None
+    for number in (11, 12):
+        camera.write(Composite(picture(), number))
+        assert read_stamp(next(luma for luma in pictures if luma is not None)) == number
+    assert next(pictures) is None
 
 
 def test_slates_carry_no_time_and_composites_are_not_written_to() -> None:
