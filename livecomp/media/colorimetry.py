@@ -23,7 +23,7 @@ from livecomp.color import encoded_from_linear, linear_from_encoded
 from livecomp.correction import F32Array
 from livecomp.errors import InputError, reason
 
-__all__ = ["DEEP_FORMAT", "SrgbMapper", "needs_mapping", "srgb_cube", "tell_of_hdr"]
+__all__ = ["DEEP_FORMAT", "SrgbMapper", "is_bt2020", "needs_mapping", "srgb_cube", "tell_of_hdr"]
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +93,11 @@ def needs_mapping(transfer: int, primaries: int) -> bool:
     return transfer in _HDR_NAMES or primaries in (_BT2020, _P3_D65)
 
 
+def is_bt2020(transfer: int, primaries: int) -> bool:
+    """Whether colours are those of BT.2020, as of high dynamic range where nothing else is said; see `srgb_cube`."""
+    return primaries == _BT2020 or (transfer in _HDR_NAMES and primaries not in _PRIMARIES_XY)
+
+
 @cache
 def tell_of_hdr(path: Path, transfer: int) -> None:
     """Warn that a file has a high dynamic range, if it has, and once, however often it is opened."""
@@ -115,8 +120,10 @@ def srgb_cube(transfer: int, primaries: int) -> F32Array:
     Returns:
         (33, 33, 33, 3) float32, 0..1, by red, green and blue in equal steps.
     """
-    if primaries not in _PRIMARIES_XY:
-        primaries = _BT2020 if transfer in _HDR_NAMES else _BT709
+    if is_bt2020(transfer, primaries):
+        primaries = _BT2020
+    elif primaries not in _PRIMARIES_XY:
+        primaries = _BT709
     steps = np.linspace(0, 1, _NODES)
     code = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), -1)
     to_xyz = _xyz_from_rgb(primaries)

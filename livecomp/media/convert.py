@@ -13,7 +13,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
 from livecomp.frame import U8Array, freeze
-from livecomp.media.colorimetry import DEEP_FORMAT, SrgbMapper, needs_mapping
+from livecomp.media.colorimetry import DEEP_FORMAT, SrgbMapper, is_bt2020, needs_mapping
 
 __all__ = ["AVCOL_SPC_BT709", "Orientation", "RgbConverter", "YuvConverter"]
 
@@ -66,8 +66,9 @@ class Orientation:
 class RgbConverter:
     """Turns decoded pictures into upright RGB.
 
-    Where a picture does not state its matrix, BT.709 is taken from 720 lines on and BT.601 below, as players do; where
-    it does not state its range, limited range, but full for JPEG-style formats. Deeper pictures are reduced to 8 bits;
+    Where a picture does not state its matrix, that of BT.2020 is taken where its display is of that, else BT.709 from
+    720 lines on and BT.601 below, as players do; where it does not state its range, limited range, but full for
+    JPEG-style formats. Deeper pictures are reduced to 8 bits;
     high dynamic range and wide gamuts become sRGB, see `livecomp.media.colorimetry`.
 
     The fast path of swscale is used: about 2 ms for a 1080p picture (Zen 4, one thread), most of it for fresh memory,
@@ -92,12 +93,14 @@ class RgbConverter:
         Returns:
             (H, W, 3) uint8 sRGB, full range, read-only.
         """
+        display = int(frame.color_trc), int(frame.color_primaries)
         matrix = _MATRICES.get(int(frame.colorspace))
-        if matrix is None:
+        if matrix is None and is_bt2020(*display):
+            matrix = Colorspace.BT2020
+        elif matrix is None:
             matrix = Colorspace.ITU709 if frame.height >= _HD_HEIGHT else Colorspace.ITU601
         full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
         width, height = size_wh[::-1] if self._orientation.is_transposed else size_wh
-        display = int(frame.color_trc), int(frame.color_primaries)
         is_mapped = needs_mapping(*display)
         converted = self._reformatter.reformat(
             frame,

@@ -138,6 +138,20 @@ def test_a_video_of_high_dynamic_range_is_brought_into_srgb(
     assert caplog.text.count("high dynamic range") == 1
 
 
+@pytest.mark.parametrize("color", [{"color_trc": HLG}, {"color_primaries": BT2020}])
+def test_without_a_matrix_that_of_the_display_is_taken(tmp_path: Path, color: dict[str, int]) -> None:
+    patches = [(190, 110, 80), (60, 150, 70), (50, 70, 180)]
+    shown = []
+    for tagged in (True, False):
+        path = tmp_path / f"{tagged}.mkv"
+        reader = VideoReader(write_planes(path, patches, matrix=9, full=False, tagged=tagged, color=color)).open()
+        picture = reader.read()
+        reader.close()
+        assert picture is not None
+        shown.append(picture[0])
+    np.testing.assert_array_equal(*shown)
+
+
 def test_a_wide_gamut_is_brought_into_srgb_upright(tmp_path: Path) -> None:
     picture = np.full((48, 64, 3), 90, np.uint8)
     picture[:24, :32] = (234, 51, 35)  # the red of sRGB in Display P3
