@@ -50,7 +50,7 @@ def srgb_from_embedded(rgb: U8Array, data: bytes, path: Path) -> U8Array:
             ImageCms.Intent.RELATIVE_COLORIMETRIC,
             ImageCms.Flags.BLACKPOINTCOMPENSATION,
         )
-    except (ImageCms.PyCMSError, OSError) as error:
+    except (ImageCms.PyCMSError, OSError, ValueError) as error:  # the last for a space whose name is no text
         log.warning("%s: its colour profile cannot be used (%s); its colours are taken for sRGB", path, error)
         return rgb
     levels = np.linspace(0, 255, _STEPS).astype(np.uint8)
@@ -62,7 +62,8 @@ def srgb_from_embedded(rgb: U8Array, data: bytes, path: Path) -> U8Array:
 
 def _embedded_profile(data: bytes) -> bytes | None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # nothing is decompressed here
+        # nothing is decompressed here, and damaged notes beside the picture are nobody's concern
+        warnings.simplefilter("ignore")
         try:
             with Image.open(io.BytesIO(data)) as header:
                 return header.info.get("icc_profile") or None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import logging
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -44,10 +45,11 @@ def test_srgb_stays_as_stored_to_the_level(tmp_path: Path, profile: bytes | None
     assert np.array_equal(read_image(saved(tmp_path / "picture.png", profile)), picture())
 
 
+@pytest.mark.parametrize("profile", [SRGB[:200], SRGB[:16] + b"R\xd7B " + SRGB[20:]])
 def test_damaged_profile_is_named_and_the_picture_taken_for_srgb(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, profile: bytes
 ) -> None:
-    path = saved(tmp_path / "picture.tif", SRGB[:200])
+    path = saved(tmp_path / "picture.tif", profile)
     with caplog.at_level(logging.WARNING):
         assert np.array_equal(read_image(path), picture())
     assert str(path) in caplog.text
@@ -66,6 +68,17 @@ def test_mask_is_read_as_stored_whatever_its_profile_says(tmp_path: Path) -> Non
     grey = picture()[..., 0]
     Image.fromarray(np.dstack([grey] * 3)).save(tmp_path / "mask.png", icc_profile=SWAPPED)
     assert np.array_equal(read_mask(tmp_path / "mask.png"), grey)
+
+
+def test_damaged_notes_are_no_reason_to_complain(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "what the picture shows"
+    whole = exif.tobytes()
+    Image.fromarray(picture()).save(tmp_path / "noted.jpg", exif=whole[: len(whole) // 2], icc_profile=SWAPPED)
+    with warnings.catch_warnings(record=True) as complaints:
+        warnings.simplefilter("always")
+        assert read_image(tmp_path / "noted.jpg").shape == (30, 40, 3)
+    assert not complaints
 
 
 def test_huge_picture_gives_its_profile_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
