@@ -106,6 +106,18 @@ def test_colours_and_matte_stay_together(placement: Placement) -> None:
     assert np.abs(placed.rgb[inside].astype(int) - (10, 200, 10)).max() <= 1
 
 
+@pytest.mark.parametrize("size", [0.1, 0.3, 0.49])
+@pytest.mark.parametrize("size_wh", [(320, 240), (321, 239)])
+def test_small_people_are_averages_of_all_their_pixels(size: float, size_wh: tuple[int, int]) -> None:
+    frame = filmed(size_wh)
+    rgb = frame.rgb.copy()
+    rgb[::2] = 40
+    rgb[1::2] = 200
+    placed = Placement(size).place(replace(frame, rgb=freeze(rgb)))
+    left, top, right, low = box(placed.require_alpha())
+    assert np.abs(placed.rgb[top + 1 : low - 1, left + 1 : right - 1].astype(int) - 120).max() <= 12
+
+
 @pytest.mark.parametrize("placement", [Placement(0.5, 0.2), Placement(1.7, -0.3), Placement(0.9, 0.1, 0.3)])
 def test_shading_is_moved_back_to_where_the_camera_sees_it(placement: Placement) -> None:
     plain = Correction.identity()
