@@ -42,7 +42,8 @@ _VP9_OPTIONS = {"deadline": "realtime", "cpu-used": "7", "row-mt": "1", "b": "0"
 class VideoSink:
     """H.264 (VP9 in WebM), 4:2:0, BT.709 limited range and tagged so, with the times of the source.
 
-    H.264 needs even sides: an odd one is made even by repeating its last row or column once. WebM keeps odd sides.
+    H.264 needs even sides: an odd one is made even by repeating its last row or column once. WebM keeps odd sides, but
+    says nothing of the shape of a pixel: where that is not square, the picture is stretched until it is.
     The file has a temporary name until `close`; an older file of the final name stays as it was until then. Where a
     link leads, the file is written.
 
@@ -87,6 +88,7 @@ class VideoSink:
         self._stream: VideoStream | None = None
         self._copied: CopiedStreams | None = None
         self._converter = YuvConverter()
+        self._shown_wh = size_wh
         self._padding_wh = (0, 0)
         self._last_pts: int | None = None
 
@@ -123,8 +125,14 @@ class VideoSink:
     def _add_stream(self, container: OutputContainer, codec: str) -> VideoStream:
         if codec == "libx264":
             self._padding_wh = self._size_wh[0] % 2, self._size_wh[1] % 2
-        width, height = self._size_wh[0] + self._padding_wh[0], self._size_wh[1] + self._padding_wh[1]
-        if (width, height) != self._size_wh:
+        else:
+            self._shown_wh = _square_wh(self._size_wh, self._sample_aspect_ratio)
+            if self._shown_wh != self._size_wh:
+                log.warning(
+                    "%s: WebM needs square pixels, so %s of them become %s", self._path, self._size_wh, self._shown_wh
+                )
+        width, height = self._shown_wh[0] + self._padding_wh[0], self._shown_wh[1] + self._padding_wh[1]
+        if self._padding_wh != (0, 0):
             log.warning(
                 "%s: H.264 needs even sides, so %s pixels become %s", self._path, self._size_wh, (width, height)
             )
@@ -136,7 +144,8 @@ class VideoSink:
         context = stream.codec_context
         context.time_base = self._time_base
         context.thread_count = self._threads
-        context.sample_aspect_ratio = self._sample_aspect_ratio
+        if codec == "libx264":
+            context.sample_aspect_ratio = self._sample_aspect_ratio
         context.color_range = ColorRange.MPEG
         context.colorspace = AVCOL_SPC_BT709
         context.color_primaries = ColorPrimaries.BT709
@@ -152,6 +161,8 @@ class VideoSink:
         if self._last_pts is not None:
             pts = max(pts, self._last_pts + 1)
         rgb = composite.rgb
+        if self._shown_wh != self._size_wh:
+            rgb = np.asarray(cv2.resize(rgb, self._shown_wh, interpolation=cv2.INTER_CUBIC), np.uint8)
         if self._padding_wh != (0, 0):
             right, bottom = self._padding_wh
             rgb = np.asarray(cv2.copyMakeBorder(rgb, 0, bottom, 0, right, cv2.BORDER_REPLICATE), np.uint8)
@@ -201,6 +212,12 @@ class VideoSink:
         if self._copied is not None:
             self._copied.close()
         self._container = self._stream = self._copied = None
+
+
+def _square_wh(size_wh: tuple[int, int], aspect: Fraction) -> tuple[int, int]:
+    """The size at which a picture with pixels of this shape has square ones, and no fewer of them."""
+    width, height = size_wh
+    return (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
 
 
 def _sync(path: Path) -> None:

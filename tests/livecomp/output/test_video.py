@@ -135,11 +135,26 @@ def test_tiny_sizes(tmp_path: Path, size_wh: tuple[int, int]) -> None:
     assert len(decode(path)) == 5
 
 
-def test_pixels_that_are_not_square_stay_so(tmp_path: Path) -> None:
-    path = tmp_path / "out.mp4"
+@pytest.mark.parametrize("suffix", sorted({*SUFFIXES} - {".webm"}))
+def test_pixels_that_are_not_square_stay_so(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"out{suffix}"
     write(make_sink(path, sample_aspect_ratio=Fraction(64, 45)), [composite(index) for index in range(3)])
     with av.open(str(path)) as container:
         assert container.streams.video[0].sample_aspect_ratio == Fraction(64, 45)
+
+
+@pytest.mark.parametrize(("aspect", "shown_wh"), [(Fraction(64, 45), (91, 48)), (Fraction(1, 2), (64, 96))])
+def test_webm_gets_square_pixels_as_it_does_not_state_their_shape(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, aspect: Fraction, shown_wh: tuple[int, int]
+) -> None:
+    path = tmp_path / "out.webm"
+    write(make_sink(path, sample_aspect_ratio=aspect), [composite(index) for index in range(3)])
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height) == shown_wh
+        assert stream.sample_aspect_ratio == 1
+    assert [number_of(rgb) for rgb, _ in decode(path)] == [0, 1, 2]
+    assert "square pixels" in caplog.text
 
 
 def test_mp4_index_comes_first(tmp_path: Path) -> None:
