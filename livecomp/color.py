@@ -50,4 +50,4 @@ def lab_from_rgb(rgb: F32Array) -> F32Array:
 def rgb_from_lab(lab: F32Array) -> F32Array:
     """Gamma-encoded sRGB from L*a*b*, clipped to 0..1; the inverse of `lab_from_rgb` inside the gamut."""
     flat = np.ascontiguousarray(lab, np.float32).reshape(1, -1, 3)
-    return np.clip(np.asarray(cv2.cvtColor(flat, cv2.COLOR_Lab2RGB), np.float32), 0, 1).reshape(lab.shape)
+    return np.asarray(np.clip(cv2.cvtColor(flat, cv2.COLOR_Lab2RGB), 0, 1), np.float32).reshape(lab.shape)

@@ -333,7 +333,13 @@ class Pipeline:
             return placement.place(matted)
 
     def _correct(self, predict: Callable[[], Correction], frame: Frame, alpha: U8Array) -> Correction:
-        """Predict a correction, or repeat the one before, and steady it."""
+        """Predict a correction, or repeat the one before, and steady it.
+
+        Args:
+            predict: Gives the correction that the frame needs where the person is placed.
+            frame: As the camera sees it, where light and motion are seen best.
+            alpha: Its matte.
+        """
         with self.timer.measure("light"):
             is_stepping = self._steps.is_step(frame.rgb, alpha) or self._is_scene_stepping
         self._repeated += 1

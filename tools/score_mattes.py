@@ -85,8 +85,8 @@ def score(alpha: U8Array, true: F32Array) -> tuple[float, float, float, float]:
     undecided = ((true > 0.02) & (true < 0.98)).astype(np.uint8)
     band = cv2.dilate(undecided, np.ones((21, 21), np.uint8)) > 0
     slope = float(((gradient(found) - gradient(true)) ** 2).sum())
-    both, either = ((found > 0.5) & (true > 0.5)).sum(), ((found > 0.5) | (true > 0.5)).sum()
-    return float(error.sum()) / 1e3, slope, float(error[band].mean()) * 1e3, float(both / max(1, either))
+    both, either = int(((found > 0.5) & (true > 0.5)).sum()), int(((found > 0.5) | (true > 0.5)).sum())
+    return float(error.sum()) / 1e3, slope, float(error[band].mean()) * 1e3, both / max(1, either)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -64,7 +64,7 @@ def reinhard_lab(composite: F32Array, mask: F32Array) -> F32Array:
     if _regions(composite, mask) is None:
         return composite.copy()
     lab = _match_moments(np.asarray(cv2.cvtColor(composite, cv2.COLOR_RGB2LAB), np.float32), mask)
-    return np.clip(np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), np.float32), 0, 1)
+    return np.asarray(np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1), np.float32)
 
 
 def _root(matrix: F64Array) -> tuple[F64Array, F64Array]:

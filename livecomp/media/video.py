@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import av
 from av.container import InputContainer
@@ -25,21 +25,15 @@ from livecomp.media.convert import Orientation, RgbConverter
 from livecomp.media.cut import is_cut_off
 from livecomp.media.interlace import deinterlaced
 from livecomp.media.parts import JUMP_S, VideoParts
+from livecomp.media.pyav import KEEP_METADATA, fraction_of
 from livecomp.paths import is_dir
 
-__all__ = ["KEEP_METADATA", "VIDEO_SUFFIXES", "VideoInfo", "VideoReader", "fps_of", "start_s_of", "url_from_path"]
+__all__ = ["VIDEO_SUFFIXES", "VideoInfo", "VideoReader", "fps_of", "start_s_of", "url_from_path"]
 
 log = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 """File name endings, lower case, of the usual containers; reading is not limited to them."""
-
-KEEP_METADATA: dict[str, Any] = (
-    {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "surrogateescape"}
-)
-"""Options of `av.open` by which metadata that is not UTF-8, such as titles in Latin-1, keeps its bytes.
-
-PyAV 19 has no such option, and always does so."""
 
 _TEXT_FORMATS = frozenset({"tty"})  # FFmpeg plays text files as terminal art
 _PICTURE_BRANDS = {"avif": ".avif", "heic": ".heic", "heix": ".heic", "mif1": ".heic"}  # FFmpeg gives one tile of it
@@ -158,13 +152,13 @@ class VideoReader:
         self._first_pts = first.pts
         tell_of_hdr(self._path, int(first.color_trc))
         width, height = first.width, first.height
-        aspect = Fraction(stream.sample_aspect_ratio or 1)
+        aspect = fraction_of(stream.sample_aspect_ratio or 1)
         orientation = Orientation(first)
         self._converter = RgbConverter(orientation)
         if orientation.is_transposed:
             width, height, aspect = height, width, 1 / aspect
         fps = fps_of(stream)
-        time_base = Fraction(stream.time_base or Fraction(1, 1000))
+        time_base = fraction_of(stream.time_base or Fraction(1, 1000))
         count = _frame_count(container, stream, fps)
         self._info = VideoInfo((width, height), fps, time_base, count, aspect)
 
@@ -257,7 +251,7 @@ class VideoReader:
         if frame.pts is None:
             pts_ns = self._last_ns + frame_ns if self._decoded else 0
         else:
-            pts_ns = round(frame.pts * Fraction(frame.time_base or info.time_base) * 1_000_000_000)
+            pts_ns = round(frame.pts * fraction_of(frame.time_base or info.time_base) * 1_000_000_000)
             pts_ns += self._shift_ns
         if self._decoded and pts_ns <= self._last_ns:
             back_ns = self._last_ns - pts_ns
@@ -309,7 +303,7 @@ class VideoReader:
 
 def _frame_count(container: InputContainer, stream: VideoStream, fps: Fraction) -> int | None:
     """How many frames are played, the smaller of what is stated and what fits; None when nothing tells."""
-    time_base = Fraction(stream.time_base or 0)
+    time_base = fraction_of(stream.time_base or 0)
     end_s = _tagged_end_s(stream) if container.format.name == _MATROSKA else None
     if end_s is not None:
         seconds = end_s - (stream.start_time or 0) * time_base
@@ -333,7 +327,7 @@ def _tagged_end_s(stream: VideoStream) -> Fraction | None:
 
 def fps_of(stream: VideoStream) -> Fraction:
     """Average frames per second, 30 where nothing tells."""
-    return Fraction(stream.average_rate or stream.guessed_rate or 30)
+    return fraction_of(stream.average_rate or stream.guessed_rate or 30)
 
 
 def start_s_of(container: InputContainer) -> Fraction:

@@ -16,6 +16,8 @@ from av.packet import Packet
 from av.stream import Stream
 from av.subtitles.codeccontext import SubtitleCodecContext
 
+from livecomp.media.pyav import fraction_of
+
 __all__ = ["Carrier", "PacketCarrier", "SoundCarrier", "TextCarrier"]
 
 log = logging.getLogger(__name__)
@@ -110,7 +112,7 @@ class SoundCarrier:
 
     def _encode(self, pieces: list[AudioFrame]) -> None:
         for piece in pieces:
-            if piece.pts is None or self._left_out.goes_on(piece.pts * Fraction(piece.time_base or 1)):
+            if piece.pts is None or self._left_out.goes_on(piece.pts * fraction_of(piece.time_base or 1)):
                 self._output.mux(self._target.encode(piece))
 
     def finish(self) -> None:

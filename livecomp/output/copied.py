@@ -14,7 +14,8 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Disposition, Stream
 
-from livecomp.media.video import KEEP_METADATA, start_s_of, url_from_path
+from livecomp.media.pyav import KEEP_METADATA, fraction_of
+from livecomp.media.video import start_s_of, url_from_path
 from livecomp.output.carriers import Carrier, PacketCarrier, SoundCarrier, TextCarrier
 from livecomp.output.joined import JoinedPackets
 
@@ -123,5 +124,5 @@ class CopiedStreams:
 
 def _earlier(chapter: Chapter, seconds: Fraction) -> Chapter:
     """The same chapter, so much earlier, but not before zero."""
-    ticks = round(seconds / Fraction(chapter["time_base"] or 1))
+    ticks = round(seconds / fraction_of(chapter["time_base"] or 1))
     return {**chapter, "start": max(0, chapter["start"] - ticks), "end": max(0, chapter["end"] - ticks)}

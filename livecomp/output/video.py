@@ -19,7 +19,8 @@ from livecomp.errors import OutputError
 from livecomp.frame import Composite
 from livecomp.media.convert import AVCOL_SPC_BT709, YuvConverter
 from livecomp.media.image import partial_path
-from livecomp.media.video import KEEP_METADATA, url_from_path
+from livecomp.media.pyav import KEEP_METADATA
+from livecomp.media.video import url_from_path
 from livecomp.output.check import check_composite
 from livecomp.output.copied import CopiedStreams
 from livecomp.paths import followed, is_dir

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from livecomp.composite.placement import Placement
+from livecomp.composite.placement import AS_FILMED, Placement
 from livecomp.correction import Correction
 from livecomp.errors import InputError, MatteError, ModelError, OutputError
 from livecomp.frame import Frame, U8Array, freeze
@@ -124,10 +124,11 @@ def test_a_cut_starts_the_filters_anew() -> None:
     assert smoother.resets == 1
 
 
-def test_a_lamp_and_a_light_in_the_scene_are_answered_by_a_prediction_at_once() -> None:
+@pytest.mark.parametrize("placement", [AS_FILMED, Placement(0.2, right=0.3)])
+def test_a_lamp_and_a_light_in_the_scene_are_answered_by_a_prediction_at_once(placement: Placement) -> None:
     for lit in ("person", "scene"):
         harmonizer, smoother, background = FakeHarmonizer(), FakeSmoother(), LitBackground()
-        stages = fake_stages(harmonizer=harmonizer, smoother=smoother, background=background)
+        stages = fake_stages(harmonizer=harmonizer, smoother=smoother, background=background, placement=placement)
         with Pipeline(stages, harmonize_every=100) as pipeline:
             for index in range(20):
                 is_lit = index >= 13

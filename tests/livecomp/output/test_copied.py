@@ -9,7 +9,7 @@ import pytest
 
 from livecomp.capture.video import VideoSource
 from livecomp.frame import Composite
-from livecomp.media.video import KEEP_METADATA
+from livecomp.media.pyav import KEEP_METADATA
 from livecomp.output.video import VideoSink
 from tests.livecomp.clips import FPS, beep_and_flash, beep_time, flash_time, from_second_key_frame, later
 
