@@ -65,3 +65,24 @@ def test_what_is_damaged_is_left_out_and_told(tmp_path: Path, kind: str, caplog:
     with av.open(str(out)) as container:
         kept = sum(1 for packet in container.demux() if packet.size)
     assert packets - 3 <= kept <= packets + 1
+
+
+def test_a_damaged_subtitle_is_left_out_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    texts, clip, out = tmp_path / "texts.srt", tmp_path / "in.mp4", tmp_path / "out.vtt"
+    texts.write_text(SRT)
+    with av.open(str(texts)) as source, av.open(str(clip), "w") as target:
+        carrier = TextCarrier(source.streams.subtitles[0], target, "mov_text")
+        for packet in source.demux():
+            carrier.mux(packet)
+    with av.open(str(clip)) as source, av.open(str(out), "w") as target:
+        stream = source.streams.subtitles[0]
+        carrier = TextCarrier(stream, target, "webvtt")
+        for packet in source.demux(stream):
+            if b"One" in bytes(packet):
+                whole, packet = packet, av.Packet(b"\0")  # half of the length that comes first
+                packet.pts, packet.dts, packet.time_base, packet.stream = whole.pts, whole.dts, whole.time_base, stream
+            carrier.mux(packet)
+        carrier.finish()
+    assert "1 packets of subtitle are left out, since they are damaged" in caplog.text
+    assert "Two" in out.read_text()
+    assert "One" not in out.read_text()
