@@ -190,11 +190,11 @@ class Presenter:
                 fresh = self._last = None
                 self._written_ns = 0
             if fresh is not None and fresh.kind == "composite" and self._action == "resume":
-                self._note_fresh(now)
                 self._last = fresh
                 if self._show(fresh, now):
                     written = time.monotonic_ns()
                     self._recent.append((written, (written - fresh.pts_ns) / 1e6))
+                self._note_fresh(now)  # after it was written: who is told that the call is live may look
                 continue
             held = self._held(now)
             repeat_ns = _IDLE_REPEAT_NS if self.is_idle else _REPEAT_NS

@@ -260,8 +260,8 @@ def test_after_a_kill_the_next_call_has_the_same_device(tmp_path: Path, fake_v4l
     system.camera.show(room())
     with system.call(*options("-b", RED, "--no-ondemand")) as call:
         call.wait_until_live()
+        call.wait_until(lambda: in_front(system), 5, "the scene")
         os.kill(call.pid, signal.SIGKILL)
-    assert in_front(system)
     with system.call(*options("-b", BLUE, "--no-ondemand")) as call:
         call.wait_until_live()
         assert not in_front(system)

@@ -132,6 +132,25 @@ def test_while_it_loads_it_says_so_whoever_watches() -> None:
     assert [(status.state, status.detail) for status in told] == [("starting", "networks and scene are being loaded")]
 
 
+def test_a_call_is_live_once_a_composite_was_written_and_not_before() -> None:
+    call = Call(live_config())
+    write, states = call.sink.write, []
+
+    def look(composite: Composite) -> None:
+        if composite.kind == "composite":
+            states.append(call.status().state)
+        write(composite)
+
+    call.sink.write = look  # type: ignore[method-assign]
+    call.session.start()
+    try:
+        assert eventually(lambda: call.status().state == "live")
+        assert call.sink.since(0)
+    finally:
+        call.session.stop()
+    assert states[0] == "starting"
+
+
 def test_a_change_while_it_loads_waits_and_holds_and_opens_everything_once() -> None:
     call, order = Call(live_config()), []
     loading, loaded = threading.Event(), threading.Event()
