@@ -10,9 +10,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from livecomp.errors import OutputError
-from livecomp.output.v4l2 import CAP_CAPTURE, CAP_OUTPUT, DRIVER, G_FMT, call_format, capabilities, open_device
+from livecomp.output.v4l2 import (
+    CAP_CAPTURE,
+    CAP_OUTPUT,
+    DRIVER,
+    G_FMT,
+    call_format,
+    capabilities,
+    is_kept,
+    open_device,
+)
 
-__all__ = ["OLD", "VirtualCameraInfo", "find_virtual_camera", "holders", "list_virtual_cameras", "names_of"]
+__all__ = [
+    "OLD",
+    "VirtualCameraInfo",
+    "find_virtual_camera",
+    "holders",
+    "keeps_for_restart",
+    "list_virtual_cameras",
+    "names_of",
+    "takes_pictures",
+]
 
 OLD = "before 0.13"
 """Version of the drivers that have neither a version in /sys nor the attribute "state", as observed with 0.12.7."""
@@ -132,12 +150,13 @@ def _described(number: int, root: Path) -> VirtualCameraInfo | None:
         size_wh, code = (0, 0), 0
         with suppress(OSError):
             size_wh, code = call_format(device, G_FMT)
+        version = _version(node, root)
+        is_produced = bool(caps & CAP_CAPTURE) and not takes_pictures(device, version)
     except OSError:
         return None
     finally:
         os.close(device)
-    version, exclusive = _version(node, root), _exclusive_caps(number, root)
-    is_produced = bool(caps & CAP_CAPTURE) and not caps & CAP_OUTPUT
+    exclusive = _exclusive_caps(number, root)
     who = (names_of(holders(path, root)) or "another program") if is_produced else ""
     return VirtualCameraInfo(
         path,
@@ -149,7 +168,7 @@ def _described(number: int, root: Path) -> VirtualCameraInfo | None:
         code.to_bytes(4, "little").decode("latin-1") if all(size_wh) else "",
         who,
         not is_produced,
-        tuple(_faults(version, exclusive, caps)),
+        tuple(_faults(version, exclusive, is_left=not is_produced and not caps & CAP_OUTPUT)),
     )
 
 
@@ -167,15 +186,46 @@ def _exclusive_caps(number: int, root: Path) -> bool | None:
     return values[index] in ("Y", "1") if index < len(values) and values[index] else None
 
 
-def _faults(version: str, exclusive: bool | None, caps: int) -> Iterator[str]:
-    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-    is_old = version == OLD or (len(numbers) == 2 and numbers < (0, 13))
+def keeps_for_restart(version: str) -> bool:
+    """Whether a driver keeps readers while its producer is away, if asked to; `version` as in `VirtualCameraInfo`.
+
+    From 0.14 on a reader that starts to stream while nobody produces is refused with EIO, and Chromium, when it has
+    got nothing for a second, does start anew: its track ends, and the user has to choose the camera again. The control
+    "keep_format" prevents that, at a price: without a producer the device no longer says that it takes pictures.
+    """
+    return _numbers(version) >= (0, 14)
+
+
+def takes_pictures(device: int, version: str) -> bool:
+    """Whether somebody may begin to produce on an open device; `version` as in `VirtualCameraInfo`.
+
+    Raises:
+        OSError: The device is gone.
+    """
+    if capabilities(device)[2] & CAP_OUTPUT:
+        return True
+    if not (keeps_for_restart(version) and is_kept(device)):
+        return False
+    try:
+        call_format(device, G_FMT)
+    except OSError:  # EINVAL for all but the one who produces
+        return False
+    return True
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Major and minor number; empty when the version is not known so well."""
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) if version != OLD else ()
+
+
+def _faults(version: str, exclusive: bool | None, *, is_left: bool) -> Iterator[str]:
+    is_old = version == OLD or () < _numbers(version) < (0, 13)
     if exclusive is False:
         yield (
             "exclusive_caps is 0: Chromium, and what is built on it, does not list this camera; "
             "run: livecomp setup v4l2loopback"
         )
-    if not caps & (CAP_CAPTURE | CAP_OUTPUT):
+    if is_left:
         yield "its last producer left it unusable for others; LiveComp repairs that when it opens it"
     if is_old and exclusive is not False:
         yield (

@@ -3,12 +3,15 @@
 Pictures are written through a descriptor of our own. pyvirtualcam makes the same four calls, but prints a failed
 write to stderr and goes on, so that a removed device would never be noticed.
 
-What is known of the driver (0.12.7 is that of Debian 12, Ubuntu 22.04 and 24.04; all of it observed, 0.13.2 beside it):
+What is known of the driver (0.12.7 is that of Debian 12, Ubuntu 22.04 and 24.04, 0.15.0 that of Debian 13; all of it
+observed, 0.13.2, 0.14.0 and 0.15.4 beside them):
 
 - 0.12.7 with exclusive_caps=1 takes one producer that uses write() per load of the module: it never counts as a
   writer, so after its close the device announces neither capture nor output. STREAMON(OUTPUT) on any descriptor makes
   that one a writer, whose close announces output again. Hence the guard: a second descriptor, opened after the first
   picture and closed last, as the kernel does too when the process is killed. STREAMON may answer EINVAL and works.
+- From 0.14 on, Chromium loses a camera whose producer is away for a second, as when it is killed and started again; see
+  `keeps_for_restart`. So "keep_format" is on while pictures are written, and off after a good end.
 - 0.12.7 silently keeps its size while a reader is attached; later ones answer "busy".
 - The version of QUERYCAP is the kernel's; the driver's own is in /sys/module/v4l2loopback/version.
 """
@@ -26,7 +29,7 @@ import numpy as np
 
 from livecomp.errors import OutputError, reason
 from livecomp.frame import U8Array
-from livecomp.output.loopback import find_virtual_camera, holders, names_of
+from livecomp.output.loopback import find_virtual_camera, holders, keeps_for_restart, names_of, takes_pictures
 from livecomp.output.v4l2 import (
     CAP_CAPTURE,
     CAP_OUTPUT,
@@ -35,6 +38,7 @@ from livecomp.output.v4l2 import (
     S_FMT,
     call_format,
     capabilities,
+    keep,
     open_device,
     repair,
     set_rate,
@@ -66,8 +70,12 @@ class LoopbackWriter:
         self._i420 = np.empty((size_wh[1] * 3 // 2, size_wh[0]), np.uint8)
         self._guard: int | None = None
         self._device: int | None = None
+        self._version = info.driver_version
+        self._can_keep = keeps_for_restart(self._version)
+        self._is_keeping = False
         try:
-            self._repair_when_left_unusable()
+            if not self._can_keep:
+                self._repair_when_left_unusable()
             self._device = open_device(self.path)
             self._agree(self._device, fps)
         except OSError as error:
@@ -86,9 +94,10 @@ class LoopbackWriter:
             os.close(device)
 
     def _agree(self, device: int, fps: Fraction) -> None:
-        caps = capabilities(device)[2]
-        if not caps & CAP_OUTPUT:
+        if not takes_pictures(device, self._version):
             raise OSError(errno.EBUSY, "it takes no pictures now")
+        if self._can_keep and call_format(device, G_FMT) != (self._size_wh, I420):
+            keep(device, on=False)  # or the format would be kept, as it is in any case while somebody reads
         call_format(device, S_FMT, *self._size_wh)
         found, code = call_format(device, G_FMT)
         if found != self._size_wh or code != I420:
@@ -131,7 +140,11 @@ class LoopbackWriter:
                 f"{self.path} took {written} of {self._i420.nbytes} bytes: another program changed its size; "
                 "close that program"
             )
-        if self._guard is None:
+        if self._can_keep:
+            if not self._is_keeping:
+                keep(self._device, on=True)
+                self._is_keeping = True
+        elif self._guard is None:
             with suppress(OSError):  # the picture was written, and the next write says what is wrong
                 self._guard = open_device(self.path)
                 repair(self._guard)
@@ -140,6 +153,9 @@ class LoopbackWriter:
         """Close the device first, then its guard; harmless when repeated."""
         device, guard = self._device, self._guard
         self._device = self._guard = None
+        if device is not None and self._is_keeping:
+            keep(device, on=False)
+            self._is_keeping = False
         for descriptor in (device, guard):
             if descriptor is not None:
                 with suppress(OSError):  # the device is gone

@@ -20,6 +20,8 @@ __all__ = [
     "S_FMT",
     "call_format",
     "capabilities",
+    "is_kept",
+    "keep",
     "open_device",
     "repair",
     "set_rate",
@@ -35,6 +37,8 @@ _FIELD_NONE, _COLORSPACE_SRGB = 1, 8  # sRGB without more is BT.601 and limited 
 _CAPABILITY = struct.Struct("@16s32s32s6I")
 _FORMAT = struct.Struct("@I0L12I152x")  # the union is aligned like a pointer and 200 bytes long
 _PARM = struct.Struct("@I10I160x")
+_CONTROL = struct.Struct("@Ii")
+_KEEP_FORMAT = 0x00980900 | 0xF000  # the first control of v4l2loopback's own
 
 
 def _number(direction: int, index: int, size: int) -> int:
@@ -45,6 +49,7 @@ _QUERYCAP = _number(2, 0, _CAPABILITY.size)
 G_FMT, S_FMT = (_number(3, index, _FORMAT.size) for index in (4, 5))
 _S_PARM = _number(3, 22, _PARM.size)
 _STREAMON = _number(1, 18, 4)
+_G_CTRL, _S_CTRL = (_number(3, index, _CONTROL.size) for index in (27, 28))
 
 
 def open_device(path: str) -> int:
@@ -78,6 +83,22 @@ def repair(device: int) -> None:
     """Make `device` a writer, whose close lets the next producer in. It may answer EINVAL, and works all the same."""
     with suppress(OSError):
         fcntl.ioctl(device, _STREAMON, struct.pack("i", _OUTPUT))
+
+
+def is_kept(device: int) -> bool:
+    """Whether v4l2loopback's control "keep_format" is on."""
+    control = bytearray(_CONTROL.pack(_KEEP_FORMAT, 0))
+    try:
+        fcntl.ioctl(device, _G_CTRL, control)
+    except OSError:
+        return False
+    return bool(_CONTROL.unpack(control)[1])
+
+
+def keep(device: int, on: bool) -> None:
+    """Set the control "keep_format"; a driver that does not take it is as good."""
+    with suppress(OSError):
+        fcntl.ioctl(device, _S_CTRL, bytearray(_CONTROL.pack(_KEEP_FORMAT, on)))
 
 
 def set_rate(device: int, fps: Fraction) -> None:

@@ -103,11 +103,13 @@ class _LoopbackBlock(ctypes.Structure):
         ("state", ctypes.c_uint32),
         ("sticky", ctypes.c_uint32),
         ("usage_events", ctypes.c_uint32),
+        ("has_tokens", ctypes.c_uint32),
         ("consumers", ctypes.c_uint32),
         ("version", ctypes.c_uint32),
         ("caps_gone", ctypes.c_uint32),
         ("producer", ctypes.c_int32),
         ("guard", ctypes.c_int32),
+        ("keep_format", ctypes.c_uint32),
         ("width", ctypes.c_uint32),
         ("height", ctypes.c_uint32),
         ("frames", ctypes.c_uint64),
@@ -312,6 +314,7 @@ class FakeLoopback:
         name: Its label.
         sticky: Imitate v4l2loopback 0.12.7 with exclusive_caps=1, which takes one producer per module load.
         usage_events: It has the client-usage event of 0.13 and later.
+        has_tokens: Only who writes has the output's format, as from 0.14 on, and "keep_format" keeps a reader.
         version: What it says of its version.
     """
 
@@ -322,6 +325,7 @@ class FakeLoopback:
         name: str = "LiveComp",
         sticky: bool = False,
         usage_events: bool = False,
+        has_tokens: bool = False,
         version: tuple[int, int, int] = (0, 13, 2),
     ) -> None:
         self.y4m = y4m
@@ -332,6 +336,7 @@ class FakeLoopback:
         self._block.name = name.encode()
         self._block.sticky = sticky
         self._block.usage_events = usage_events
+        self._block.has_tokens = has_tokens
         self._block.version = version[0] << 16 | version[1] << 8 | version[2]
         self._block.state = LoopbackState.THERE
 
@@ -362,6 +367,11 @@ class FakeLoopback:
     def caps_gone(self) -> bool:
         """The fault of 0.12.7 has struck: nobody can open it as an output."""
         return bool(self._block.caps_gone)
+
+    @property
+    def keeps_format(self) -> bool:
+        """The control "keep_format" is on."""
+        return bool(self._block.keep_format)
 
     @property
     def producer(self) -> int:

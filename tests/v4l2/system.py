@@ -39,7 +39,8 @@ class System:
         for folder in ("dev/v4l/by-id", "proc", "run", "config", "sys/module/v4l2loopback/parameters"):
             (root / folder).mkdir(parents=True)
         (root / "run").chmod(0o700)
-        (root / "sys/module/v4l2loopback/version").write_text("0.13.2\n")
+        version = "0.15.0\n" if loopback.get("has_tokens") else "0.13.2\n"
+        (root / "sys/module/v4l2loopback/version").write_text(version)
         (root / "sys/module/v4l2loopback/parameters/exclusive_caps").write_text("Y,N,N\n")
         self.stable_id = root / "dev/v4l/by-id/usb-Fake_Camera-index0"
         self.camera = FakeCamera(root / "camera", modes)

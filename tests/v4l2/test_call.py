@@ -255,17 +255,22 @@ def test_the_camera_sleeps_until_somebody_watches(tmp_path: Path, fake_v4l2: Pat
         call.end()
 
 
-def test_after_a_kill_the_next_call_has_the_same_device(tmp_path: Path, fake_v4l2: Path) -> None:
-    system = System(tmp_path, fake_v4l2, sticky=True)
+@pytest.mark.parametrize("driver", [{"sticky": True}, {"has_tokens": True, "usage_events": True}])
+def test_after_a_kill_the_next_call_has_the_same_device(
+    tmp_path: Path, fake_v4l2: Path, driver: dict[str, bool]
+) -> None:
+    system = System(tmp_path, fake_v4l2, **driver)
     system.camera.show(room())
     with system.call(*options("-b", RED, "--no-ondemand")) as call:
         call.wait_until_live()
         call.wait_until(lambda: in_front(system), 5, "the scene")
         os.kill(call.pid, signal.SIGKILL)
+    assert system.loopback.keeps_format == ("has_tokens" in driver)
     with system.call(*options("-b", BLUE, "--no-ondemand")) as call:
         call.wait_until_live()
         assert not in_front(system)
         call.end()
+    assert not system.loopback.keeps_format
 
 
 def test_a_second_call_is_told_of_the_first_and_does_no_harm(system: System) -> None:

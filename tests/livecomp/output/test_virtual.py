@@ -214,7 +214,7 @@ class Tree:
             folder.mkdir(parents=True)
         (node / "name").write_text("LiveComp\n")
         (node / "max_openers").write_text("10\n")
-        (module / "version").write_text("0.12.7\n")
+        (module / "version").write_text("0.15.0\n" if options.get("has_tokens") else "0.12.7\n")
         (module / "parameters/exclusive_caps").write_text("Y,N,N\n")
         self.path = root / "dev/video10"
         self.path.touch()
@@ -266,6 +266,51 @@ def test_the_guard_lets_the_next_producer_in_after_a_close_and_after_a_kill(stic
     with sticky.run("sink.open(); sink.write(picture(9)); print('on again'); sink.close()") as program:
         assert program.line() == "on again"
         program.finish()
+
+
+@pytest.mark.v4l2
+@pytest.mark.parametrize("size_wh", [SIZE, (32, 24)])
+def test_from_0_14_on_a_viewer_is_kept_for_whoever_produces_next_but_after_a_good_end(
+    tmp_path: Path, fake_v4l2: Path, size_wh: tuple[int, int]
+) -> None:
+    tree = Tree(tmp_path, fake_v4l2, has_tokens=True)
+    look = """
+from livecomp.output.loopback import list_virtual_cameras
+(info,) = list_virtual_cameras(Path(sys.argv[1]))
+print(info.is_free, any("left it unusable" in fault for fault in info.faults))
+"""
+
+    def looks() -> str:
+        with tree.run(look) as program:
+            line = program.line()
+            program.finish()
+        return line
+
+    with tree.run("sink.open(); print('open'); input(); sink.write(picture(9)); print('on'); input()") as program:
+        assert program.line() == "open"
+        assert not tree.camera.keeps_format  # what is not shown yet needs nobody who waits for it
+        program.go_on()
+        assert program.line() == "on"
+        assert tree.camera.keeps_format
+        assert looks() == "False False"
+        with tree.run("try:\n    sink.open()\nexcept OutputError as error:\n    print(error)") as second:
+            assert "is taken" in second.line()
+            second.finish()
+        program.kill()
+    assert looks() == "True True"
+    again = f"""
+sink = VirtualCameraSink(sys.argv[2], size_wh={size_wh}, fps=30, root=Path(sys.argv[1]))
+sink.open(); sink.write(Composite(freeze(np.zeros({(*size_wh[::-1], 3)}, np.uint8)), 0)); print("on again")
+input(); sink.close()
+"""
+    with tree.run(again) as program:
+        assert program.line() == "on again"
+        assert tree.camera.keeps_format
+        program.go_on()
+        program.finish()
+    assert tree.camera.size_wh == size_wh
+    assert not tree.camera.keeps_format
+    assert looks() == "True False"
 
 
 @pytest.mark.v4l2

@@ -5,6 +5,8 @@
 Programs (qemu, v4l2-ctl, Chromium) are installed by apt where they are missing; the kernel and everything of its own
 is only unpacked into a folder. All of it is kept, so the second call does nothing. Nothing here is tied to a version
 but the layout of Debian's kernel packages, checked with Debian 12.
+
+LIVECOMP_GUEST_DRIVER names a folder with the sources of another v4l2loopback than that of Debian's package.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from pathlib import Path
 
 from tests.v4l2.guest.kernel import unpack_kernel
 
-__all__ = ["GuestParts", "MissingError", "default_folder", "find_parts", "get_parts"]
+__all__ = ["GuestParts", "MissingError", "default_folder", "get_parts"]
 
 PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86",
@@ -51,35 +53,18 @@ class GuestParts:
         kernel: Boots in QEMU.
         modules: Folder with the kernel's modules, v4l2loopback among them.
         busybox: The program, statically linked.
-        release: Release of the kernel.
+        driver_version: Of v4l2loopback; empty when it does not tell, as 0.12.7.
     """
 
     kernel: Path
     modules: Path
     busybox: Path
-    release: str
+    driver_version: str
 
 
 def default_folder() -> Path:
     """Where parts are kept: LIVECOMP_GUEST_CACHE, or .cache/guest in the checkout."""
     return Path(os.environ.get("LIVECOMP_GUEST_CACHE") or Path(__file__).parents[3] / ".cache" / "guest").absolute()
-
-
-def find_parts(folder: Path | None = None) -> GuestParts:
-    """What `get_parts` fetched before.
-
-    Raises:
-        MissingError: It has not, or a program is missing since.
-    """
-    folder = folder or default_folder()
-    found = [path.parent for path in sorted(folder.glob(f"*/{_COMPLETE}"))]
-    missing = [name for name in PROGRAMS if shutil.which(name) is None]
-    if not found or missing:
-        what = f"the programs {', '.join(missing)}" if missing else f"a kernel in {folder}"
-        raise MissingError(f"the guest lacks {what}: run make test-v4l2, which gets them")
-    if os.geteuid() != 0:
-        raise MissingError("QEMU shows this computer's files to the guest as root would see them: run as root")
-    return _parts(found[-1])
 
 
 def get_parts(folder: Path | None = None) -> GuestParts:
@@ -95,11 +80,12 @@ def get_parts(folder: Path | None = None) -> GuestParts:
     _check_computer()
     _install_programs()
     release = _newest_kernel()
-    ready = folder / release
+    driver = Path(os.environ["LIVECOMP_GUEST_DRIVER"]) if os.environ.get("LIVECOMP_GUEST_DRIVER") else None
+    ready = folder / (f"{release}-{driver.name}" if driver else release)
     if not (ready / _COMPLETE).exists():
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".making-") as made:
-            _make(Path(made), release)
+            _make(Path(made), release, driver)
             shutil.rmtree(ready, ignore_errors=True)
             (Path(made) / "ready").rename(ready)
         (ready / _COMPLETE).touch()
@@ -107,7 +93,8 @@ def get_parts(folder: Path | None = None) -> GuestParts:
 
 
 def _parts(ready: Path) -> GuestParts:
-    return GuestParts(ready / "vmlinux", ready / "modules", ready / "busybox", ready.name)
+    told = re.search(rb"\0version=([^\0]+)", (ready / "modules/v4l2loopback.ko").read_bytes())
+    return GuestParts(ready / "vmlinux", ready / "modules", ready / "busybox", told[1].decode() if told else "")
 
 
 def _check_computer() -> None:
@@ -137,7 +124,7 @@ def _newest_kernel() -> str:
     raise MissingError("apt knows no linux-image-amd64: are Debian's main packages among its sources?")
 
 
-def _make(folder: Path, release: str) -> None:
+def _make(folder: Path, release: str, driver: Path | None) -> None:
     """Download, unpack and build in `folder`; the result is its subfolder `ready`."""
     headers = f"linux-headers-{release}"
     needed = re.findall(r"Depends: (linux-(?:headers|kbuild)-\S+)", _run("apt-cache", "depends", headers))
@@ -156,20 +143,23 @@ def _make(folder: Path, release: str) -> None:
     for package in (headers, *needed, "v4l2loopback-dkms"):
         _run("dpkg", "-x", str(debs[package]), str(build))
 
-    module = _build_module(build / "usr/src", release)
+    if driver is None:
+        driver = next((build / "usr/src").glob("v4l2loopback-*"))
+    else:
+        driver = Path(shutil.copytree(driver, build / "driver"))
+    module = _build_module(driver, build / "usr/src", release)
     shutil.copytree(image / root, ready / "modules")
     shutil.copy2(module, ready / "modules")
     shutil.copy2(image / "bin/busybox", ready)
     (ready / "vmlinux").write_bytes(unpack_kernel((image / f"boot/vmlinuz-{release}").read_bytes()))
 
 
-def _build_module(sources: Path, release: str) -> Path:
+def _build_module(module: Path, sources: Path, release: str) -> Path:
     """Build v4l2loopback against unpacked headers; nothing of the computer's own is touched."""
     headers = sources / f"linux-headers-{release}"
     makefile = headers / "Makefile"
     text = makefile.read_text()
     makefile.write_text(re.sub(r"^include /usr/src/", f"include {sources}/", text, flags=re.MULTILINE))
-    module = next(sources.glob("v4l2loopback-*"))
     _run("make", "-s", "-C", str(headers), f"M={module}", "modules")
     return module / "v4l2loopback.ko"
 
@@ -204,7 +194,7 @@ def main() -> None:
         parts = get_parts(Path(sys.argv[1]).absolute() if len(sys.argv) > 1 else None)
     except MissingError as error:
         sys.exit(str(error))
-    sys.stdout.write(f"kernel {parts.release} in {parts.kernel.parent}\n")
+    sys.stdout.write(f"kernel, modules and busybox are in {parts.kernel.parent}\n")
 
 
 if __name__ == "__main__":

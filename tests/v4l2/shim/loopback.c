@@ -3,7 +3,10 @@
  *
  * Version 0.12.7 with exclusive_caps=1 (`sticky`): the driver does not take write() for streaming, so once such a
  * producer has gone the device announces neither input nor output and nobody can open it as one, until STREAMON is
- * asked of it (which answers EINVAL and heals it all the same), or a descriptor that did ask closes after it. */
+ * asked of it (which answers EINVAL and heals it all the same), or a descriptor that did ask closes after it.
+ *
+ * Version 0.14 and later (`has_tokens`): who writes has the output's format for itself. With the control "keep_format"
+ * on, the device announces capture whether or not anybody writes, and its format cannot be changed. */
 #include "shim.h"
 
 #include <errno.h>
@@ -17,6 +20,7 @@
 
 /* v4l2loopback.h, 0.13 and later */
 #define CLIENT_USAGE_EVENT (V4L2_EVENT_PRIVATE_START + 0x08E00000 + 1)
+#define KEEP_FORMAT (V4L2_CID_USER_BASE | 0xf000)
 
 static struct loopback_control *control_of(struct handle *handle) { return handle->control; }
 
@@ -110,7 +114,8 @@ static int capabilities(struct handle *handle, struct v4l2_capability *capabilit
 	capability->version = control->version;
 	capability->device_caps = V4L2_CAP_STREAMING | V4L2_CAP_READWRITE | V4L2_CAP_EXT_PIX_FORMAT;
 	if (!control->caps_gone)
-		capability->device_caps |= control->producer ? V4L2_CAP_VIDEO_CAPTURE : V4L2_CAP_VIDEO_OUTPUT;
+		capability->device_caps |=
+			control->producer || control->keep_format ? V4L2_CAP_VIDEO_CAPTURE : V4L2_CAP_VIDEO_OUTPUT;
 	capability->capabilities = capability->device_caps | V4L2_CAP_DEVICE_CAPS;
 	return 0;
 }
@@ -119,9 +124,12 @@ static int set_format(struct handle *handle, unsigned long request, struct v4l2_
 {
 	struct loopback_control *control = control_of(handle);
 	struct v4l2_pix_format *pixels = &format->fmt.pix;
+	bool is_anothers = control->has_tokens && control->producer && control->producer != getpid();
 	if (format->type != V4L2_BUF_TYPE_VIDEO_OUTPUT)
 		return fail(EINVAL);
-	if (request == VIDIOC_G_FMT) {
+	if (is_anothers && request != VIDIOC_TRY_FMT)
+		return fail(request == VIDIOC_S_FMT ? EBUSY : EINVAL);
+	if (request == VIDIOC_G_FMT || control->keep_format) {
 		pixels->width = control->width;
 		pixels->height = control->height;
 		pixels->pixelformat = V4L2_PIX_FMT_YUV420;
@@ -137,6 +145,17 @@ static int set_format(struct handle *handle, unsigned long request, struct v4l2_
 	pixels->field = V4L2_FIELD_NONE;
 	pixels->bytesperline = pixels->width;
 	pixels->sizeimage = pixels->width * pixels->height * 3 / 2;
+	return 0;
+}
+
+static int get_or_set_control(struct handle *handle, unsigned long request, struct v4l2_control *asked)
+{
+	struct loopback_control *control = control_of(handle);
+	if (!control->has_tokens || asked->id != KEEP_FORMAT)
+		return fail(EINVAL);
+	if (request == VIDIOC_S_CTRL)
+		control->keep_format = asked->value != 0;
+	asked->value = control->keep_format;
 	return 0;
 }
 
@@ -173,6 +192,8 @@ int loopback_ioctl(struct handle *handle, unsigned long request, void *argument)
 	case VIDIOC_G_FMT:
 	case VIDIOC_S_FMT:
 	case VIDIOC_TRY_FMT: return set_format(handle, request, argument);
+	case VIDIOC_G_CTRL:
+	case VIDIOC_S_CTRL: return get_or_set_control(handle, request, argument);
 	case VIDIOC_SUBSCRIBE_EVENT: return subscribe(handle, argument);
 	case VIDIOC_DQEVENT: return next_event(handle, argument);
 	case VIDIOC_STREAMON:

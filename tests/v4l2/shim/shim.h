@@ -64,10 +64,12 @@ struct loopback_control {
 	uint32_t state;
 	uint32_t sticky;        /* 1: as v4l2loopback 0.12.7 with exclusive_caps=1, see loopback.c */
 	uint32_t usage_events;  /* 1: has the client-usage event, as 0.13 and later */
+	uint32_t has_tokens;    /* 1: as 0.14 and later, see loopback.c */
 	uint32_t consumers;     /* what that event tells */
 	uint32_t version;       /* what QUERYCAP tells, (major << 16) + (minor << 8) + patch */
 	uint32_t caps_gone;     /* ours: the fault of 0.12.7 has struck */
 	int32_t producer, guard; /* ours: process that writes, and that streamed on; 0 = none. The test may put one here */
+	uint32_t keep_format;   /* ours: the control of this name */
 	uint32_t width, height; /* ours: what S_FMT agreed on */
 	uint64_t frames;        /* ours: pictures written since the file was made */
 	char name[32];
