@@ -4,22 +4,26 @@
 
 Programs (qemu, v4l2-ctl, Chromium) are installed by apt where they are missing; the kernel and everything of its own
 is only unpacked into a folder. All of it is kept, so the second call does nothing. Nothing here is tied to a version
-but the layout of Debian's kernel packages, checked with Debian 12.
+but the layout of Debian's kernel packages, checked with Debian 12 and 13.
 
 LIVECOMP_GUEST_DRIVER names a folder with the sources of another v4l2loopback than that of Debian's package.
 """
 
 from __future__ import annotations
 
+import lzma
 import os
 import platform
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from fnmatch import fnmatch
+from pathlib import Path, PurePath
 
 from tests.v4l2.guest.kernel import unpack_kernel
 
@@ -37,8 +41,16 @@ PROGRAMS = {
 
 _APT = ("-q", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=60", "-o", "Acquire::Retries=3")
 _COMPLETE = "complete"
-_WANTED_MODULES = ("drivers/virtio", "net/9p", "fs/9p", "fs/netfs", "fs/fscache", "fs/overlayfs", "drivers/media")
-_WANTED_FILES = ("drivers/net/dummy.ko",)
+_WANTED_MODULES = (
+    "drivers/media/*",
+    "drivers/net/dummy.ko*",
+    "drivers/virtio/*",
+    "fs/9p/*",
+    "fs/fscache/*",
+    "fs/netfs/*",
+    "fs/overlayfs/*",
+    "net/9p/*",
+)
 
 
 class MissingError(Exception):
@@ -132,26 +144,30 @@ def _make(folder: Path, release: str, driver: Path | None) -> None:
     packages = [kernel, headers, *needed, "v4l2loopback-dkms", "busybox-static"]
     _run_apt("download", *packages, cwd=folder)
     debs = {path.name.partition("_")[0]: path for path in folder.glob("*.deb")}
-    ready, image, build = folder / "ready", folder / "image", folder / "build"
-    for made in (ready, image, build):
-        made.mkdir()
+    ready, build = folder / "ready", folder / "build"
+    for made in (ready / "modules", build):
+        made.mkdir(parents=True)
 
-    root = f"./lib/modules/{release}/kernel"
-    wanted = [*(f"{root}/{name}/*" for name in _WANTED_MODULES), *(f"{root}/{name}" for name in _WANTED_FILES)]
-    _unpack(debs[kernel], image, f"./boot/vmlinuz-{release}", *wanted)
-    _unpack(debs["busybox-static"], image, "./bin/busybox")
+    wanted = [f"*/lib/modules/{release}/kernel/{name}" for name in _WANTED_MODULES]
+    for name, content in _files(debs[kernel], f"*/boot/vmlinuz-{release}", *wanted):
+        if name.name.startswith("vmlinuz"):
+            (ready / "vmlinux").write_bytes(unpack_kernel(content))
+        elif name.suffix == ".xz":
+            (ready / "modules" / name.stem).write_bytes(lzma.decompress(content))
+        else:
+            (ready / "modules" / name.name).write_bytes(content)
+    for _, content in _files(debs["busybox-static"], "*/bin/busybox"):
+        (ready / "busybox").write_bytes(content)
+    if missing := [name for name in ("vmlinux", "busybox") if not (ready / name).exists()]:
+        raise MissingError(f"Debian's packages hold no {' and no '.join(missing)} where they used to")
+
     for package in (headers, *needed, "v4l2loopback-dkms"):
         _run("dpkg", "-x", str(debs[package]), str(build))
-
     if driver is None:
         driver = next((build / "usr/src").glob("v4l2loopback-*"))
     else:
         driver = Path(shutil.copytree(driver, build / "driver"))
-    module = _build_module(driver, build / "usr/src", release)
-    shutil.copytree(image / root, ready / "modules")
-    shutil.copy2(module, ready / "modules")
-    shutil.copy2(image / "bin/busybox", ready)
-    (ready / "vmlinux").write_bytes(unpack_kernel((image / f"boot/vmlinuz-{release}").read_bytes()))
+    shutil.copy2(_build_module(driver, build / "usr/src", release), ready / "modules")
 
 
 def _build_module(module: Path, sources: Path, release: str) -> Path:
@@ -160,13 +176,21 @@ def _build_module(module: Path, sources: Path, release: str) -> Path:
     makefile = headers / "Makefile"
     text = makefile.read_text()
     makefile.write_text(re.sub(r"^include /usr/src/", f"include {sources}/", text, flags=re.MULTILINE))
-    _run("make", "-s", "-C", str(headers), f"M={module}", "modules")
+    # type information for tracers would need pahole
+    _run("make", "-s", "-C", str(headers), f"M={module}", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules")
     return module / "v4l2loopback.ko"
 
 
-def _unpack(package: Path, folder: Path, *names: str) -> None:
-    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE) as archive:
-        subprocess.run(["tar", "x", "-C", str(folder), "--wildcards", *names], stdin=archive.stdout, check=True)
+def _files(package: Path, *patterns: str) -> Iterator[tuple[PurePath, bytes]]:
+    """Plain files in a package whose names, which begin with "./", match a pattern."""
+    with (
+        subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE) as unpacking,
+        tarfile.open(fileobj=unpacking.stdout, mode="r|") as archive,
+    ):
+        for member in archive:
+            content = archive.extractfile(member) if member.isfile() else None
+            if content is not None and any(fnmatch(member.name, pattern) for pattern in patterns):
+                yield PurePath(member.name), content.read()
 
 
 def _run_apt(command: str, *packages: str, cwd: Path | None = None) -> None:
