@@ -234,6 +234,8 @@ def _faults(version: str, exclusive: bool | None, *, is_left: bool) -> Iterator[
         )
     if is_old:
         yield f"v4l2loopback {version} keeps its old size while a program watches; close that one to change the size"
+    if keeps_for_restart(version):
+        yield f"v4l2loopback {version} lets only one program watch at a time; to others the camera is busy"
     if version:
         yield "its control 'timeout' shows green pictures at half a frame per second; leave it at 0"
 

@@ -430,11 +430,18 @@ print(" ".join(info.faults) or "no faults")
         assert program.line() == "10 LiveComp  True True None"
         assert program.line() == "no faults"
         program.finish()
+    version.write_text("0.15.0\n")
+    with sticky.run(script) as program:
+        assert program.line() == "10 LiveComp 0.15.0 True True None"
+        assert "lets only one program watch at a time" in program.line()
+        program.finish()
     version.write_text("0.13.2\n")
     (sticky.root / "sys/module/v4l2loopback/parameters/exclusive_caps").write_text("N,N\n")
     with sticky.run(script) as program:
         assert program.line().split()[3] == "False"
-        assert "Chromium" in program.line()
+        faults = program.line()
+        assert "Chromium" in faults
+        assert "one program" not in faults
         program.finish()
 
 
