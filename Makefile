@@ -25,7 +25,7 @@ test: $(extra) check
 
 test-v4l2: $(extra)
 	-$(bin)/python -m tests.v4l2.guest.parts
-	LIVECOMP_GUEST=1 $(bin)/python -m pytest -k "guest_call or browser" tests/v4l2
+	LIVECOMP_GUEST=1 $(bin)/python -m pytest -k "guest or browser" tests/v4l2
 
 check: $(extra)
 	$(bin)/ruff check .

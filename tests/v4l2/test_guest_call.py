@@ -10,10 +10,6 @@ come than the camera gives pictures, while nothing happens. On such a computer e
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -27,16 +23,13 @@ from tests.v4l2.browser.marks import write_numbered_video
 from tests.v4l2.browser.viewer import Seen
 from tests.v4l2.guest import call
 from tests.v4l2.guest.devices import CAMERA_ID, LABEL
-from tests.v4l2.guest.machine import SHARE, run_in_guest
-from tests.v4l2.guest.parts import MissingError, default_folder, get_parts
-from tests.v4l2.guest.warm import environment
+from tests.v4l2.guest.hold import GUEST_S, run_story
+from tests.v4l2.guest.story import FPS, SIZE_WH
 
 pytestmark = [pytest.mark.v4l2, pytest.mark.slow, pytest.mark.timeout(420)]
 
-REPOSITORY = Path(__file__).parents[2]
 RECONNECT_S = 2.0
 STALL_S = 1.0
-GUEST_S = 270.0
 VIEWER_S = 1.0
 """From the virtual camera to what the page says, which is emulated as well."""
 
@@ -84,40 +77,16 @@ class Told:
             median(later.time_s - earlier.time_s for earlier, later in pairwise(self.between(start, end)))
             for start, end in (("alone", "unplugged"), ("plugged", "half"), ("loud", "killed"))
         ]
-        return max(1.0, call.FPS * max(steps))
+        return max(1.0, FPS * max(steps))
 
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
-    if not os.environ.get("LIVECOMP_GUEST"):
-        pytest.skip("run make test-v4l2: a guest with real drivers takes two minutes or more")
-    try:
-        parts = get_parts()
-    except MissingError as error:
-        pytest.skip(str(error))
     share = tmp_path_factory.mktemp("guest")
-    (share / call.CONFIG).write_text(call.CONFIG_TEXT)
-    write_numbered_video(share / call.SCENE, size_wh=call.SIZE_WH, fps=20, seconds=GUEST_S)
-    compiled = default_folder() / "compiled"
-    subprocess.run(
-        [sys.executable, "-m", "tests.v4l2.guest.warm", str(share / call.CONFIG)],
-        env={**os.environ, **environment(compiled)},
-        cwd=REPOSITORY,
-        check=True,
-    )
-    shutil.copytree(compiled, share / "compiled")
-    report = run_in_guest(
-        parts,
-        [sys.executable, "-m", "tests.v4l2.guest.call", str(SHARE)],
-        share=share,
-        cwd=REPOSITORY,
-        environment=environment(SHARE / "compiled"),
-        timeout_s=GUEST_S,
-    )
-    assert report.status == 0, str(report)
-    facts = json.loads((share / call.FACTS).read_text())
+    write_numbered_video(share / call.SCENE, size_wh=SIZE_WH, fps=20, seconds=GUEST_S)
+    facts, driver_version = run_story("call", share)
     frames = {stream: [Seen(**frame) for frame in seen] for stream, seen in facts.pop("frames").items()}
-    return Told(share, facts, frames, parts.driver_version)
+    return Told(share, facts, frames, driver_version)
 
 
 def test_the_drivers_are_known_for_what_they_are(told: Told) -> None:
@@ -156,7 +125,7 @@ def test_the_browser_finds_it_by_its_label_and_gets_whole_pictures_in_order(told
         composites = told.between(start, end)
         assert len(composites) >= 10
         assert not [frame for frame in composites if frame.is_torn]
-        assert all(tuple(frame.size_wh) == call.SIZE_WH for frame in composites)
+        assert all(tuple(frame.size_wh) == SIZE_WH for frame in composites)
         numbers = [frame.number for frame in composites if frame.number is not None]
         assert numbers == sorted(numbers)
         assert len(set(numbers)) > len(numbers) // 2
@@ -179,14 +148,14 @@ def test_others_are_refused_and_do_no_harm(told: Told) -> None:
 
 
 def test_an_unplugged_camera_is_a_slate_at_once_and_comes_back(told: Told) -> None:
-    assert told.delay_s("unplugged", "slate") < (STALL_S + 1 / call.FPS) * told.stretch + VIEWER_S
+    assert told.delay_s("unplugged", "slate") < (STALL_S + 1 / FPS) * told.stretch + VIEWER_S
     assert not told.between("slate after unplugged", "plugged")
     assert told.delay_s("plugged", "composite") < RECONNECT_S * told.stretch + VIEWER_S
 
 
 def test_a_silent_camera_is_a_slate_at_once_and_comes_back(told: Told) -> None:
     assert len(told.between("half", "silent")) >= 6  # every second picture is enough
-    assert told.delay_s("silent", "slate") < (STALL_S + 1 / call.FPS) * told.stretch + VIEWER_S
+    assert told.delay_s("silent", "slate") < (STALL_S + 1 / FPS) * told.stretch + VIEWER_S
     assert told.delay_s("loud", "composite") < FIRST_PICTURE_S + RECONNECT_S * told.stretch + VIEWER_S
 
 

@@ -10,95 +10,36 @@ here but what is needed to go on: the tests that read the file do that.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from livecomp.control.client import ask
-from livecomp.errors import InputError
-from tests.v4l2.browser.viewer import Viewer, ViewerError
+from tests.v4l2.browser.viewer import Viewer
 from tests.v4l2.guest import programs
 from tests.v4l2.guest.devices import CAMERA_ID, DEVICE, LABEL, announces, plug, set_camera, unplug, uses_camera
 from tests.v4l2.guest.programs import Program
+from tests.v4l2.guest.story import FPS, SIZE_WH, SLOW_S, Story
 
-__all__ = ["CONFIG", "CONFIG_TEXT", "FACTS", "FPS", "PICTURE", "SCENE", "SIZE_WH"]
+__all__ = ["PICTURE", "SCENE"]
 
-SIZE_WH = (320, 180)
-FPS = 5
-SCENE, CONFIG, FACTS, PICTURE = "scene.mp4", "call.toml", "facts.json", "picture.png"
+SCENE, PICTURE = "scene.mp4", "picture.png"
 
-CONFIG_TEXT = f"""
-[segment]
-model = "chroma"
-key_color = "#00ff00"
-[harmonize]
-model = "reinhard"
-[live]
-width = {SIZE_WH[0]}
-height = {SIZE_WH[1]}
-# emulated, a frame takes longer than any budget: everything is to be done all the same
-adapt = false
-harmonize_every = 10
-# and come later than the usual 250 ms, which would show a slate between any two frames
-stall_ms = 1000
-"""
-
-_SLOW_S = 90.0
 _AWAY_S = 3.0
 
 
-class Call:
-    """The programs, the viewer, and what happened when.
-
-    Args:
-        share: Folder with scene and configuration, where logs and facts go.
-    """
+class Call(Story):
+    """The programs, the viewer, and what happened when."""
 
     def __init__(self, share: Path) -> None:
+        super().__init__(share)
         self.viewer = Viewer(LABEL, size_wh=SIZE_WH)
-        self.facts: dict[str, Any] = {"marks": {}, "ended": {}}
-        self.share = share
-        self._begun = time.time()
 
-    def mark(self, name: str) -> float:
-        """Note that something happens now; returns the time."""
-        now = self.facts["marks"][name] = time.time()
-        sys.stdout.write(f"{now - self._begun:7.2f} {name}\n")
-        sys.stdout.flush()
-        return float(now)
-
-    def run(self, name: str, *more: str | Path) -> Program:
-        """`livecomp run`, begun, with a log of its own."""
-        options: list[str | Path | float] = ["-b", self.share / SCENE, "-i", CAMERA_ID, "-o", LABEL]
-        options += ["-c", self.share / CONFIG, "--fps", FPS, *more]
-        return programs.start(self.share / f"{name}.log", "-v", "run", *options)
-
-    def end(self, name: str, program: Program) -> None:
-        """Wait for the end of a program, and note its exit code."""
-        program.join(_SLOW_S)
-        self.facts["ended"][name] = program.exitcode
-        self.mark(f"{name} ended")
-
-    def wait_until(self, holds: Callable[[], object], what: str, program: Program | None = None) -> float:
-        """Wait for something that the browser does not tell, and note when it is so; returns the time.
-
-        Raises:
-            ViewerError: The program ended, or it takes too long.
-        """
-        deadline = time.monotonic() + _SLOW_S
-        while not holds():
-            if program is not None and program.exitcode is not None:
-                raise ViewerError(f"livecomp run ended with {program.exitcode} while it was waited for: {what}")
-            if time.monotonic() > deadline:
-                raise ViewerError(f"{what}: not within {_SLOW_S} s")
-            time.sleep(0.05)
-        return self.mark(what)
+    def call(self, name: str, *more: str | Path) -> Program:
+        """`livecomp run` of this camera and this scene, begun."""
+        return self.run(name, "-b", self.share / SCENE, "-i", CAMERA_ID, "-o", LABEL, "--fps", FPS, *more)
 
     def wait_for_frames(self, count: int, kind: str, since: str, stream: str = "camera") -> None:
         """Wait until the viewer has seen so many frames of a kind since a mark."""
@@ -107,28 +48,17 @@ class Call:
         def holds() -> bool:
             return sum(frame.kind == kind for frame in self.viewer.seen(stream, since_s=since_s)) >= count
 
-        self.viewer.wait_until(holds, _SLOW_S, f"{count} frames of the kind {kind} after {since!r}")
+        self.viewer.wait_until(holds, SLOW_S, f"{count} frames of the kind {kind} after {since!r}")
         self.mark(f"{kind} after {since}")
 
-    def status(self) -> dict[str, Any]:
-        """Of the call that runs; empty when none does."""
-        try:
-            found: dict[str, Any] = ask({"do": "status"}, timeout_s=_SLOW_S)["status"]
-        except InputError:
-            return {}
-        return found
-
-    def is_in(self, state: str) -> bool:
-        """Whether a call runs and says so."""
-        return self.status().get("state") == state
-
-    def write(self) -> None:
-        """Leave what is known, whether or not all went well."""
+    def leave_facts(self) -> None:
+        """Leave what is known and was seen, whether or not all went well."""
         streams = ("camera", "received")
-        self.facts["frames"] = {stream: [asdict(frame) for frame in self.viewer.seen(stream)] for stream in streams}
-        self.facts["cameras"] = self.viewer.reports("cameras")
-        self.facts["track"] = self.viewer.reports("track")
-        (self.share / FACTS).write_text(json.dumps(self.facts))
+        self.write(
+            frames={stream: [asdict(frame) for frame in self.viewer.seen(stream)] for stream in streams},
+            cameras=self.viewer.reports("cameras"),
+            track=self.viewer.reports("track"),
+        )
 
 
 def find_the_device_busy(call: Call) -> None:
@@ -138,7 +68,7 @@ def find_the_device_busy(call: Call) -> None:
     other = programs.produce(call.share / "other.log", DEVICE, SIZE_WH)
     call.wait_until(lambda: announces()[0], "another program shows pictures")
     call.facts["other"] = other.pid
-    call.end("busy", call.run("busy"))
+    call.end("busy", call.call("busy"))
     other.kill()
     other.join()
     call.facts["left"] = announces()
@@ -146,26 +76,26 @@ def find_the_device_busy(call: Call) -> None:
 
 def begin(call: Call) -> Program:
     """The program is started, sleeps, and wakes when somebody watches."""
-    program = call.run("first")
+    program = call.call("first")
     call.mark("started")
     call.wait_until(lambda: announces()[0], "listed", program)
-    call.viewer.wait_for("loaded", _SLOW_S)
+    call.viewer.wait_for("loaded", SLOW_S)
     call.mark("loaded")
     call.wait_until(lambda: call.is_in("sleeping"), "sleeping", program)
     call.wait_until(lambda: not uses_camera(program.pid), "the camera is free", program)
     call.mark("choosing")
-    call.facts["label"] = call.viewer.choose(_SLOW_S)
+    call.facts["label"] = call.viewer.choose(SLOW_S)
     call.mark("chosen")
     call.wait_for_frames(12, "composite", "choosing")
-    (call.share / PICTURE).write_bytes(call.viewer.picture(_SLOW_S))
+    (call.share / PICTURE).write_bytes(call.viewer.picture(SLOW_S))
     return program
 
 
 def meet_others(call: Call) -> None:
     """Others want the virtual camera while it is used."""
     call.mark("others")
-    call.end("second", call.run("second"))
-    call.end("elsewhere", call.run("elsewhere", "--socket", "/run/tmp/elsewhere/ctl.sock"))
+    call.end("second", call.call("second"))
+    call.end("elsewhere", call.call("elsewhere", "--socket", "/run/tmp/elsewhere/ctl.sock"))
     call.end("producer", programs.produce(call.share / "producer.log", DEVICE, SIZE_WH))
     call.mark("alone")
     call.wait_for_frames(6, "composite", "alone")
@@ -198,7 +128,7 @@ def be_killed(call: Call, program: Program) -> Program:
     program.kill()
     call.mark("killed")
     program.join()
-    program = call.run("again")
+    program = call.call("again")
     # what it had written last may still arrive
     call.wait_until(lambda: call.is_in("live"), "restarted", program)
     call.wait_for_frames(10, "composite", "restarted")
@@ -221,11 +151,11 @@ def hold(call: Call) -> None:
         program = be_killed(call, program)
         ended.callback(program.kill)
 
-        call.viewer.connect(_SLOW_S)
+        call.viewer.connect(SLOW_S)
         call.mark("connected")
         call.wait_for_frames(10, "composite", "connected", "received")
 
-        call.viewer.leave(_SLOW_S)
+        call.viewer.leave(SLOW_S)
         call.mark("left")
         call.wait_until(lambda: call.is_in("sleeping"), "sleeping again", program)
         call.wait_until(lambda: not uses_camera(program.pid), "the camera is free again", program)
@@ -240,7 +170,7 @@ def main() -> None:
     try:
         hold(call)
     finally:
-        call.write()
+        call.leave_facts()
 
 
 if __name__ == "__main__":

@@ -40,10 +40,11 @@ PROGRAMS = {
 """What must be in the path, and the package it comes from."""
 
 _APT = ("-q", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=60", "-o", "Acquire::Retries=3")
-_COMPLETE = "complete"
+_COMPLETE = "complete with USB"
 _WANTED_MODULES = (
     "drivers/media/*",
     "drivers/net/dummy.ko*",
+    "drivers/usb/*",
     "drivers/virtio/*",
     "fs/9p/*",
     "fs/fscache/*",
