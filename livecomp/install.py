@@ -21,9 +21,11 @@ from livecomp.errors import DependencyError, OutputError, reason
 from livecomp.media.text import write_text
 from livecomp.paths import user_folder
 
-__all__ = ["Plan", "Step", "loopback_plan", "run_plan", "write_user_unit"]
+__all__ = ["LOOPBACK_OPTIONS", "Plan", "Step", "loopback_plan", "run_plan", "write_user_unit"]
 
-_OPTIONS = "video_nr=10 exclusive_caps=1 card_label=LiveComp max_buffers=2"
+LOOPBACK_OPTIONS = "video_nr=10 exclusive_caps=1 card_label=LiveComp max_buffers=2"
+"""Of the module, as a user is told to load it."""
+
 _TIMEOUT_S = 1800
 
 # By the names in ID and ID_LIKE of /etc/os-release. The module is built for each kernel, which needs its headers.
@@ -104,14 +106,17 @@ def loopback_plan(root: Path = Path("/"), *, kernel: str | None = None, user: st
             "headers of the kernel), or build it from https://github.com/v4l2loopback/v4l2loopback, then go on."
         )
     steps += [
-        Step("keep the options", _write_command(f"options v4l2loopback {_OPTIONS}", "/etc/modprobe.d/livecomp.conf")),
+        Step(
+            "keep the options",
+            _write_command(f"options v4l2loopback {LOOPBACK_OPTIONS}", "/etc/modprobe.d/livecomp.conf"),
+        ),
         Step("load it at each start", _write_command("v4l2loopback", "/etc/modules-load.d/livecomp.conf")),
     ]
     if (root / "sys/module/v4l2loopback").is_dir():
         steps.append(
             Step("unload it, to take the options; close programs that use it", "sudo modprobe -r v4l2loopback")
         )
-    steps.append(Step("load it now", f"sudo modprobe v4l2loopback {_OPTIONS}"))
+    steps.append(Step("load it now", f"sudo modprobe v4l2loopback {LOOPBACK_OPTIONS}"))
     if user and user != "root" and user not in _group_members(root, "video"):
         steps.append(Step("allow its use", f"sudo usermod -aG video {shlex.quote(user)}"))
         notes.append("The group 'video' counts from the next login on: log out and in again.")

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from livecomp.install import LOOPBACK_OPTIONS
 from tests.v4l2.guest.kernel import find_modules, newc_archive
 from tests.v4l2.guest.parts import GuestParts
 
@@ -33,7 +34,7 @@ SHARE = Path("/run/share")
 
 MODULES: dict[str, tuple[str, ...]] = {
     "vivid": ("n_devs=1", "node_types=0x1", "num_inputs=1", "input_types=0x0", "vid_cap_nr=0"),
-    "v4l2loopback": ("video_nr=10", "exclusive_caps=1", "card_label=LiveComp", "max_buffers=4"),
+    "v4l2loopback": tuple(LOOPBACK_OPTIONS.split()),
     "dummy": (),
 }
 """Modules with their parameters: a camera at /dev/video0, the virtual one at /dev/video10, a network card."""
