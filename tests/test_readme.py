@@ -97,6 +97,7 @@ def test_a_command_of_the_readme_runs(folder: Path, command: str) -> None:
 
 
 def test_the_training_commands_of_the_readme_run_one_after_another(folder: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
     for part in ("train", "val"):
         photographs = folder / "data" / "portraits" / part
         photographs.mkdir(parents=True)

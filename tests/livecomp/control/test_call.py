@@ -143,7 +143,10 @@ def test_a_call_ends_with_its_terminal_unless_it_ignores_that(tmp_path: Path, no
     (tmp_path / "config.toml").write_text("\n".join(settings))
     command = [sys.executable, "-m", "livecomp", "preview", "--config", str(tmp_path / "config.toml")]
     environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path), "TERM": "xterm"}
-    terminal, inside = pty.openpty()
+    try:
+        terminal, inside = pty.openpty()
+    except OSError as error:  # as in containers without /dev/pts
+        pytest.skip(f"no terminal can be made here: {error}")
     process = subprocess.Popen(
         command,
         stdin=inside,
