@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from livecomp.bench.owner import end_with_owner
 from livecomp.bench.stamp import age_ns, read_stamp
 from livecomp.errors import InputError, reason
 from livecomp.frame import U8Array
@@ -126,6 +127,7 @@ class Consumer:
 
 def _consume(path: str, size_wh: tuple[int, int], pipe: Connection) -> None:
     """The other process."""
+    end_with_owner()
     seen, last = Seen(), 0
     pictures = _from_device if path.startswith("/dev/video") else _from_file
     try:
