@@ -62,6 +62,19 @@ def test_an_unknown_distribution_gets_advice_and_the_general_steps(tmp_path: Pat
     assert plan.steps[0].purpose == "keep the options"
 
 
+@pytest.mark.parametrize(
+    "release", [b"NAME=Ann's Linux\nID=debian\n", b'NAME="Caf\xe9"\nID=debian\n', b"  # it's\nID=debian"]
+)
+@pytest.mark.parametrize("group", [b"video:x\n", b"caf\xe9:x:9:\nvideo:x:44:bob\n"])
+def test_files_of_the_system_that_somebody_edited_are_read(tmp_path: Path, release: bytes, group: bytes) -> None:
+    root = _system(tmp_path, "")
+    (root / "etc/os-release").write_bytes(release)
+    (root / "etc/group").write_bytes(group)
+    commands = [step.command for step in loopback_plan(root, kernel=KERNEL, user="ann").steps]
+    assert commands[0] == "sudo apt-get update"
+    assert "sudo usermod -aG video ann" in commands
+
+
 def test_arch_takes_the_headers_of_its_kernel(tmp_path: Path) -> None:
     plan = loopback_plan(_system(tmp_path, "ID=arch\n"), kernel="6.12.1-1-lts", user="ann")
     assert plan.steps[0].command.endswith(" linux-lts-headers")
