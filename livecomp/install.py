@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+import platformdirs
+
 from livecomp.errors import DependencyError, OutputError, reason
 from livecomp.media.text import write_text
 from livecomp.paths import user_folder
@@ -241,11 +243,10 @@ def write_user_unit(home: Path | None = None, executable: str | None = None) -> 
             f"systemd starts programs on Linux, this is {sys.platform}: have its own list of login items start "
             "`livecomp run`"
         )
-    folder = home or user_folder(
-        lambda: Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"), "systemd's units"
-    )
+    # platformdirs, like systemd, passes over an XDG_CONFIG_HOME that is no full path
+    folder = home or user_folder(platformdirs.user_config_path, "systemd's units")
     command = executable or shutil.which("livecomp")
-    start = _quoted(command) if command else f"{_quoted(sys.executable)} -m livecomp"
+    start = _quoted(str(Path(command).absolute())) if command else f"{_quoted(sys.executable)} -m livecomp"
     target = folder / "systemd/user/livecomp.service"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

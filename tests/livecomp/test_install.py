@@ -123,6 +123,21 @@ def test_the_unit_runs_the_command_and_says_how_to_enable_it(tmp_path: Path) -> 
     assert commands[1] == "systemctl --user enable --now livecomp.service"
 
 
+def test_a_unit_has_full_paths_whatever_the_environment_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "bin/livecomp"
+    program.parent.mkdir()
+    program.touch(0o700)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PATH", "bin")
+    monkeypatch.setenv("XDG_CONFIG_HOME", "relative")  # which systemd, as everybody should, passes over
+    path, _ = write_user_unit()
+    assert path == tmp_path / "home/.config/systemd/user/livecomp.service"
+    assert f'ExecStart="{program}" run\n' in path.read_text()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    assert write_user_unit()[0] == tmp_path / "config/systemd/user/livecomp.service"
+
+
 def test_a_unit_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "systemd").touch()
     with pytest.raises(OutputError, match="cannot be written"):
