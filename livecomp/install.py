@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+import platformdirs
+
 from livecomp.errors import DependencyError, OutputError, reason
 from livecomp.media.text import write_text
 from livecomp.paths import user_folder
@@ -138,12 +140,20 @@ def _write_command(line: str, path: str) -> str:
 def _os_release(root: Path) -> dict[str, str]:
     for name in ("etc/os-release", "usr/lib/os-release"):
         try:
-            lines = (root / name).read_text("utf-8").splitlines()
+            lines = (root / name).read_text("utf-8", "replace").splitlines()
         except OSError:
             continue
-        pairs = (line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
-        return {key.strip(): "".join(shlex.split(value)[:1]) for key, value in pairs}
+        pairs = (line.split("=", 1) for line in lines if "=" in line and not line.lstrip().startswith("#"))
+        return {key.strip(): _first_word(value) for key, value in pairs}
     return {}
+
+
+def _first_word(value: str) -> str:
+    """A value as a shell reads it; as it is where the quotes of whoever wrote it have no end."""
+    try:
+        return "".join(shlex.split(value)[:1])
+    except ValueError:
+        return value.strip()
 
 
 def _family(release: dict[str, str]) -> str:
@@ -164,10 +174,11 @@ def _headers(kernel: str) -> str:
 
 def _group_members(root: Path, group: str) -> list[str]:
     try:
-        lines = (root / "etc/group").read_text("utf-8").splitlines()
+        lines = (root / "etc/group").read_text("utf-8", "replace").splitlines()
     except OSError:
         return []
-    return next((line.split(":")[3].split(",") for line in lines if line.startswith(f"{group}:")), [])
+    entries = (line.split(":") for line in lines if line.startswith(f"{group}:"))
+    return next((entry[3].split(",") for entry in entries if len(entry) > 3), [])
 
 
 def _has_secure_boot(root: Path) -> bool:
@@ -237,11 +248,10 @@ def write_user_unit(home: Path | None = None, executable: str | None = None) -> 
             f"systemd starts programs on Linux, this is {sys.platform}: have its own list of login items start "
             "`livecomp run`"
         )
-    folder = home or user_folder(
-        lambda: Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"), "systemd's units"
-    )
+    # platformdirs, like systemd, passes over an XDG_CONFIG_HOME that is no full path
+    folder = home or user_folder(platformdirs.user_config_path, "systemd's units")
     command = executable or shutil.which("livecomp")
-    start = _quoted(command) if command else f"{_quoted(sys.executable)} -m livecomp"
+    start = _quoted(str(Path(command).absolute())) if command else f"{_quoted(sys.executable)} -m livecomp"
     target = folder / "systemd/user/livecomp.service"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

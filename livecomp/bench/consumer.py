@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from livecomp.bench.stamp import read_stamp
+from livecomp.bench.owner import end_with_owner
+from livecomp.bench.stamp import age_ns, read_stamp
 from livecomp.errors import InputError, reason
 from livecomp.frame import U8Array
 
@@ -47,11 +48,11 @@ class Seen:
     def note(self, luma: U8Array, now_ns: int, last: int) -> int:
         """Take down a picture that has just been read; returns the number of the newest one."""
         number = read_stamp(luma)
-        if number is None or not 0 <= now_ns - number < _LONGEST_AGE_NS:
+        if number is None or age_ns(number, now_ns) >= _LONGEST_AGE_NS:
             self.unstamped += 1
             return last
         if number != last:
-            self.ages_ms.append((now_ns - number) / 1e6)
+            self.ages_ms.append(age_ns(number, now_ns) / 1e6)
             self.at_ns.append(now_ns)
         return number
 
@@ -126,6 +127,7 @@ class Consumer:
 
 def _consume(path: str, size_wh: tuple[int, int], pipe: Connection) -> None:
     """The other process."""
+    end_with_owner()
     seen, last = Seen(), 0
     pictures = _from_device if path.startswith("/dev/video") else _from_file
     try:

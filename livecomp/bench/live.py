@@ -22,7 +22,7 @@ import numpy as np
 from livecomp.bench import Case, Measurement
 from livecomp.bench.consumer import Consumer, Seen
 from livecomp.bench.pipeline import config_for, load_frames
-from livecomp.bench.stamp import draw_stamp
+from livecomp.bench.stamp import draw_time
 from livecomp.capture import SourceInfo
 from livecomp.capture.looped import LoopedSource
 from livecomp.config import Config
@@ -144,7 +144,7 @@ class StampingSink:
         """See `Sink.write`."""
         if composite.kind == "composite":
             rgb = composite.rgb.copy()
-            draw_stamp(rgb, composite.pts_ns)
+            draw_time(rgb, composite.pts_ns)
             composite = replace(composite, rgb=freeze(rgb))
         self._sink.write(composite)
         if composite.kind == "composite":

@@ -12,6 +12,7 @@ from statistics import median
 
 from livecomp.background import fit_to
 from livecomp.bench import Case, Measurement
+from livecomp.bench.owner import end_with_owner
 from livecomp.capture import Source
 from livecomp.capture.demo import DemoSource
 from livecomp.capture.registry import open_source
@@ -173,7 +174,7 @@ def measure_apart(
     context = multiprocessing.get_context("spawn")
     for done, case in enumerate(cases):
         progress(done, len(cases))
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
+        with ProcessPoolExecutor(1, mp_context=context, initializer=end_with_owner) as pool:
             found.append(pool.submit(measurer, case, config, spec, background, seconds).result())
     progress(len(cases), len(cases))
     return found

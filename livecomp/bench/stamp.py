@@ -11,7 +11,7 @@ import numpy as np
 from livecomp.errors import InputError
 from livecomp.frame import U8Array
 
-__all__ = ["BITS", "draw_stamp", "read_stamp", "stamp_size"]
+__all__ = ["BITS", "age_ns", "draw_stamp", "draw_time", "read_stamp", "stamp_size"]
 
 BITS = 48
 _COLUMNS, _ROWS = 14, 4
@@ -41,6 +41,20 @@ def draw_stamp(rgb: U8Array, number: int) -> None:
     bits = f"{number:0{BITS}b}{_checksum(number):08b}"
     cells = np.array([int(bit) * 255 for bit in bits], np.uint8).reshape(_ROWS, _COLUMNS)
     rgb[: _ROWS * cell, : _COLUMNS * cell] = cells.repeat(cell, 0).repeat(cell, 1)[..., None]
+
+
+def draw_time(rgb: U8Array, at_ns: int) -> None:
+    """Draw a time, in nanoseconds; of a machine's own clock, which passes 48 bits after three days, the rest of it.
+
+    Raises:
+        InputError: The picture is too small.
+    """
+    draw_stamp(rgb, at_ns % (1 << BITS))
+
+
+def age_ns(stamp: int, now_ns: int) -> int:
+    """How long ago the time was that `draw_time` drew, in nanoseconds; of one in the future over three days, nearly."""
+    return (now_ns - stamp) % (1 << BITS)
 
 
 def read_stamp(luma: U8Array) -> int | None:

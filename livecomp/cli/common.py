@@ -115,7 +115,9 @@ def main() -> None:
     try:
         app()
     except LiveCompError as error:
-        say(f"livecomp: {error}", "red")
+        # what another library said of a file may have many lines
+        words = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+        say(f"livecomp: {words}", "red")
         raise SystemExit(error.exit_code) from None
     except Exception as error:  # the last resort: nobody expected this one
         log.debug("it was raised here:", exc_info=error)

@@ -128,6 +128,19 @@ def test_what_nobody_expected_is_one_line_too_and_says_more_when_asked() -> None
         assert any("Traceback" in line for line in before) == bool(before) == bool(words)
 
 
+def test_what_a_library_says_in_many_lines_is_put_into_one() -> None:
+    words = "raise InputError('a  b.mp4 is refused:\\n  Check failed\\n\\nat core.cpp')"
+    program = (
+        "from livecomp.cli import app, main; from livecomp.errors import InputError\n"
+        f"@app.command('break')\ndef fail() -> None:\n    {words}\nmain()"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", program, "break"]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert result.returncode == 3
+    assert result.stderr == "livecomp: a  b.mp4 is refused: Check failed at core.cpp\n"
+
+
 def test_harmonize_one_picture(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rgb = rng.integers(40, 200, (70, 91, 3), np.uint8)

@@ -62,6 +62,19 @@ def test_an_unknown_distribution_gets_advice_and_the_general_steps(tmp_path: Pat
     assert plan.steps[0].purpose == "keep the options"
 
 
+@pytest.mark.parametrize(
+    "release", [b"NAME=Ann's Linux\nID=debian\n", b'NAME="Caf\xe9"\nID=debian\n', b"  # it's\nID=debian"]
+)
+@pytest.mark.parametrize("group", [b"video:x\n", b"caf\xe9:x:9:\nvideo:x:44:bob\n"])
+def test_files_of_the_system_that_somebody_edited_are_read(tmp_path: Path, release: bytes, group: bytes) -> None:
+    root = _system(tmp_path, "")
+    (root / "etc/os-release").write_bytes(release)
+    (root / "etc/group").write_bytes(group)
+    commands = [step.command for step in loopback_plan(root, kernel=KERNEL, user="ann").steps]
+    assert commands[0] == "sudo apt-get update"
+    assert "sudo usermod -aG video ann" in commands
+
+
 def test_arch_takes_the_headers_of_its_kernel(tmp_path: Path) -> None:
     plan = loopback_plan(_system(tmp_path, "ID=arch\n"), kernel="6.12.1-1-lts", user="ann")
     assert plan.steps[0].command.endswith(" linux-lts-headers")
@@ -108,6 +121,21 @@ def test_the_unit_runs_the_command_and_says_how_to_enable_it(tmp_path: Path) -> 
     assert 'ExecStart="/home/ann/my tools/100%%/livecomp" run\n' in path.read_text()
     assert "@" not in path.read_text()
     assert commands[1] == "systemctl --user enable --now livecomp.service"
+
+
+def test_a_unit_has_full_paths_whatever_the_environment_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "bin/livecomp"
+    program.parent.mkdir()
+    program.touch(0o700)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PATH", "bin")
+    monkeypatch.setenv("XDG_CONFIG_HOME", "relative")  # which systemd, as everybody should, passes over
+    path, _ = write_user_unit()
+    assert path == tmp_path / "home/.config/systemd/user/livecomp.service"
+    assert f'ExecStart="{program}" run\n' in path.read_text()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    assert write_user_unit()[0] == tmp_path / "config/systemd/user/livecomp.service"
 
 
 def test_a_unit_that_cannot_be_written_says_so(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from livecomp.bench.facts import facts
-from livecomp.bench.stamp import read_stamp
+from livecomp.bench.stamp import age_ns, read_stamp
 from livecomp.frame import U8Array
 from livecomp.media.video import VideoReader
 from tests.v4l2 import shim
@@ -102,11 +102,11 @@ class Reader:
             with suppress(ValueError):  # in the middle of a change of size
                 stamp = read_stamp(self._system.loopback.luma())
             now = time.monotonic_ns()
-            if stamp is None or not 0 <= now - stamp < 60_000_000_000:
+            if stamp is None or age_ns(stamp, now) >= 60_000_000_000:
                 self.torn += 1
             elif stamp != last:
                 last = stamp
-                self.ages.append((now / 1e9, (now - stamp) / 1e6))
+                self.ages.append((now / 1e9, age_ns(stamp, now) / 1e6))
 
 
 def clip_pictures(paths: list[Path], most: int) -> Iterator[U8Array]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from livecomp.bench.stamp import draw_stamp
+from livecomp.bench.stamp import draw_time
 from livecomp.cli import main
 from livecomp.frame import Composite, freeze
 from livecomp.output.virtual import VirtualCameraSink
@@ -15,7 +15,7 @@ _write = VirtualCameraSink.write
 def _write_stamped(sink: VirtualCameraSink, composite: Composite) -> None:
     if composite.kind == "composite":
         rgb = composite.rgb.copy()
-        draw_stamp(rgb, composite.pts_ns)
+        draw_time(rgb, composite.pts_ns)
         composite = replace(composite, rgb=freeze(rgb))
     _write(sink, composite)
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,6 +67,38 @@ def test_cases_are_measured_in_processes_of_their_own_and_errors_come_through() 
     assert seen == [0, 1]
     with pytest.raises(InputError, match="no file"):
         measure_apart([small], Config(), "nowhere.mp4", "#204060", 0.1)
+
+
+def measure_for_ever(*arguments: object) -> Measurement:
+    os.write(1, f"{os.getpid()}\n".encode())
+    time.sleep(600)
+    raise AssertionError
+
+
+ENDLESS = """
+from tests.livecomp.bench.test_bench import *
+if __name__ == "__main__":
+    measure_apart([PLAIN], KEYED, "synthetic", "#204060", 1, measurer=measure_for_ever)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="asks for a process as POSIX does")
+def test_a_process_that_measures_ends_with_the_one_that_was_killed(tmp_path: Path) -> None:
+    script = tmp_path / "endless.py"
+    script.write_text(ENDLESS)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True, env=environment) as owner:
+        assert owner.stdout is not None
+        measuring = int(owner.stdout.readline())
+        owner.kill()
+        owner.wait()
+        try:
+            # the pipe has its end when the last process that could write to it is gone
+            ended = select.select([owner.stdout], [], [], 20)[0]
+            assert ended, "it goes on without anybody to tell"
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(measuring, signal.SIGKILL)
 
 
 def test_a_frame_that_would_not_be_shown_ends_the_measurement() -> None:

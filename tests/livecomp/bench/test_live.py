@@ -109,6 +109,18 @@ def test_pictures_without_a_time_or_from_the_future_are_counted_apart() -> None:
     assert seen.ages_ms == [0.001]
 
 
+@pytest.mark.parametrize("before_ns", [400_000, -400_000])
+def test_ages_are_read_on_a_machine_that_has_run_for_days(before_ns: int) -> None:
+    memory = MemorySink()
+    sink = StampingSink(memory)
+    sink.open()
+    captured_ns = 2**48 - before_ns
+    sink.write(Composite(picture(), captured_ns))
+    seen = Seen()
+    seen.note(cv2.cvtColor(memory.composites[0].rgb, cv2.COLOR_RGB2GRAY), captured_ns + 1_000_000, 0)
+    assert seen.ages_ms == [1.0]
+
+
 def test_who_watches_and_ends_early_is_noticed(tmp_path: Path) -> None:
     consumer = Consumer(tmp_path / "nothing.y4m", SIZE_WH)
     consumer.open()
