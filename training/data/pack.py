@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.arguments import positive
-from training.data.cache import PICTURE_SUFFIXES, list_portraits, read_portrait, read_rgb
+from training.data.cache import PICTURE_SUFFIXES, list_portraits, read_portrait
+from training.data.pictures import read_rgb
 
 __all__ = ["PackReport", "make_pack"]
 

@@ -12,6 +12,7 @@ import pytest
 
 from training.data import cache
 from training.data.cache import CacheSpec, PortraitFile, build_cache, default_cache_dir, list_portraits
+from training.data.pictures import read_rgb
 
 SPEC = CacheSpec(size=32, crops=2, far_crops=2, scene_crops=3)
 
@@ -105,7 +106,7 @@ def test_jpegs_of_every_kind_can_be_read(tmp_path: Path, shape: tuple[int, ...],
     whole = (tmp_path / "a.jpg").read_bytes()
     for rest in (b"", bytes(500), whole):  # some cameras add a preview
         (tmp_path / "a.jpg").write_bytes(whole + rest)
-        assert cache.read_rgb(tmp_path / "a.jpg").shape == (*shape[:2], 3)
+        assert read_rgb(tmp_path / "a.jpg").shape == (*shape[:2], 3)
 
 
 def test_a_folder_without_mattes_says_what_is_expected(tmp_path: Path) -> None:
