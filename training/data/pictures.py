@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -10,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["read_matte", "read_rgb"]
+__all__ = ["read_matte", "read_rgb", "write_picture"]
 
 U8 = NDArray[np.uint8]
 
@@ -38,6 +39,28 @@ def read_matte(path: Path) -> U8:
         opacity = stored[..., -1]
         return np.ascontiguousarray(opacity >> 8 if opacity.dtype == np.uint16 else opacity, np.uint8)
     return np.ascontiguousarray(_decoded(path, cv2.IMREAD_GRAYSCALE), np.uint8)
+
+
+def write_picture(path: Path, picture: U8, options: Sequence[int] = ()) -> None:
+    """Write a picture in the format of the path's suffix.
+
+    Not by `cv2.imwrite`, which on Windows loses names outside of the system's code page, and elsewhere ends the whole
+    program without a word on a name that is no UTF-8, as old archives hold them.
+
+    Args:
+        path: Of the file.
+        picture: (H, W, 3) uint8 RGB, or (H, W) uint8.
+        options: Of `cv2.imencode`.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    bgr = picture[..., ::-1] if picture.ndim == 3 else picture
+    _, encoded = cv2.imencode(path.suffix, np.ascontiguousarray(bgr), options)
+    try:
+        path.write_bytes(encoded.tobytes())
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def _decoded(path: Path, flags: int) -> NDArray[np.uint8 | np.uint16]:

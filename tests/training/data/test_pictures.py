@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -10,7 +13,10 @@ import pytest
 
 from training.data.cache import PortraitFile, read_portrait
 from training.data.iharmony4 import Harmony4
-from training.data.pictures import read_matte, read_rgb
+from training.data.pack import make_pack
+from training.data.pictures import read_matte, read_rgb, write_picture
+from training.evaluate import main as evaluate
+from training.sheets import main as sheets
 
 RGB = np.random.default_rng(0).integers(0, 256, (12, 9, 3), np.uint8)
 MATTE = np.linspace(0, 255, 108).reshape(12, 9).round().astype(np.uint8)
@@ -49,3 +55,32 @@ def test_a_file_without_a_byte_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").touch()
     with pytest.raises(ValueError, match=r"^a\.jpg: cannot be decoded as a picture$"):
         read_rgb(tmp_path / "a.jpg")
+
+
+def test_what_is_written_reads_back(tmp_path: Path) -> None:
+    write_picture(tmp_path / "ü 日本.png", RGB)
+    write_picture(tmp_path / "matte.png", MATTE)
+    np.testing.assert_array_equal(read_rgb(tmp_path / "ü 日本.png"), RGB)
+    np.testing.assert_array_equal(read_matte(tmp_path / "matte.png"), MATTE)
+    with pytest.raises(OSError, match=r"a\.png: cannot be written: No such file or directory"):
+        write_picture(tmp_path / "nowhere" / "a.png", RGB)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there may a name be no UTF-8")
+def test_names_that_are_no_utf_8_are_names(
+    data_folder: Path, tmp_path: Path, live_onnx: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    for part in ("train", "val"):
+        for path in sorted((data_folder / "portraits" / part).iterdir()):
+            if path.stem == "p0":
+                path.rename(path.with_stem(name))
+            elif part == "val":
+                path.unlink()
+    assert make_pack(data_folder, tmp_path / "pack").skipped == []
+    assert (tmp_path / "pack" / "portraits" / "val" / f"{name}.jpg").exists()
+    given = ["--data", str(data_folder), "--out", str(tmp_path / "out"), str(live_onnx())]
+    assert evaluate([*given, "--size", "64", "--masks", "call", "--no-oracle", "--no-baselines", "--sheets", "1"]) == 0
+    assert sheets([*given, "--count", "1"]) == 0
+    assert len(list((tmp_path / "out").glob("*.png"))) == 6
+    capsys.readouterr()
