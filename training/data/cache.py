@@ -150,7 +150,7 @@ def _random_crop(picture: U8, rng: np.random.Generator, low: float, aspect: floa
     height, width = picture.shape[:2]
     scale = rng.uniform(low, 1.0)
     stretch = float(np.exp(rng.uniform(-aspect, aspect) / 2))
-    h, w = (max(16, min(n, round(n * s))) for n, s in ((height, scale * stretch), (width, scale / stretch)))
+    h, w = (min(n, max(16, round(n * s))) for n, s in ((height, scale * stretch), (width, scale / stretch)))
     top, left = int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))
     return picture[top : top + h, left : left + w]
 

@@ -109,6 +109,17 @@ def test_jpegs_of_every_kind_can_be_read(tmp_path: Path, shape: tuple[int, ...],
         assert read_rgb(tmp_path / "a.jpg").shape == (*shape[:2], 3)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (9, 12), (30, 600)])
+def test_pictures_of_any_size_have_crops(tmp_path: Path, size: tuple[int, int]) -> None:
+    cv2.imwrite(str(tmp_path / "a.jpg"), np.full((*size, 3), 90, np.uint8))
+    cv2.imwrite(str(tmp_path / "a.png"), np.full(size, 255, np.uint8))
+    crops = build_cache(list_portraits(tmp_path), [tmp_path / "a.jpg"], SPEC, tmp_path / "cache")
+    assert crops.skipped == ()
+    assert crops.portraits.shape == (1, 4, 32, 32, 5)
+    assert (crops.portraits[0, :2, ..., 3] == 255).all()
+    assert crops.scenes.shape == (3, 32, 32, 3)
+
+
 def test_a_folder_without_mattes_says_what_is_expected(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such folder"):
         list_portraits(tmp_path / "nothing")
