@@ -63,9 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 3
     stem = f"temporal--{Path(options.clip).stem}"
-    (options.output / f"{stem}.json").write_text(json.dumps(result, indent=1) + "\n")
+    (options.output / f"{stem}.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     text = table(result)
-    (options.output / f"{stem}.md").write_text(text)
+    (options.output / f"{stem}.md").write_text(text, "utf-8")
     sys.stdout.write(text)
     if str(options.plots) != "-":
         drawn = plot((options.plots or options.output) / f"{stem}.png", series)
