@@ -32,7 +32,10 @@ log = logging.getLogger(__name__)
 U8 = NDArray[np.uint8]
 
 DILATION_PX = 3
-"""Radius by which the leak-free matte is grown, in pixels of a picture whose short side is about 256."""
+"""Radius by which the leak-free matte is grown, in pixels of a picture whose short side is about `DILATION_SIDE`."""
+
+DILATION_SIDE = 256
+"""Short side in pixels of pictures whose matte is grown once; of larger ones it is grown as many times over."""
 
 MIN_FOREGROUND = 0.04
 """Smallest share of a crop that the person must fill; other crops are drawn again."""
@@ -74,7 +77,8 @@ class CropCache:
     """Memory-mapped crops.
 
     Args:
-        portraits: (N, crops + far_crops, S, S, 5) uint8: R, G, B, matte, matte grown by 3 pixels from alpha > 0.1.
+        portraits: (N, crops + far_crops, S, S, 5) uint8: R, G, B, matte, matte grown from alpha > 0.1, see
+            `DILATION_PX`.
         scenes: (K, S, S, 3) uint8 RGB.
         spec: What was asked for.
         skipped: Files that could not be read, with the reason.
@@ -129,7 +133,8 @@ def read_portrait(item: PortraitFile) -> U8:
     if not (matte > 127).any():
         raise ValueError(f"{item.matte.name}: the matte is empty")
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * DILATION_PX + 1, 2 * DILATION_PX + 1))
-    grown = cv2.dilate(((matte > 25) * 255).astype(np.uint8), kernel)
+    times = max(1, round(min(matte.shape) / DILATION_SIDE))
+    grown = cv2.dilate(((matte > 25) * 255).astype(np.uint8), kernel, iterations=times)
     return np.dstack([rgb, matte, grown])
 
 

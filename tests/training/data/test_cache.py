@@ -109,6 +109,18 @@ def test_jpegs_of_every_kind_can_be_read(tmp_path: Path, shape: tuple[int, ...],
         assert read_rgb(tmp_path / "a.jpg").shape == (*shape[:2], 3)
 
 
+@pytest.mark.parametrize("short_side", [256, 1024, 2560])
+def test_the_grown_matte_holds_all_of_the_person_in_photographs_of_any_size(tmp_path: Path, short_side: int) -> None:
+    small = cv2.GaussianBlur(cv2.circle(np.zeros((256, 256), np.uint8), (128, 128), 70, 255, -1), (0, 0), 1.5)
+    matte = cv2.resize(small, (short_side, short_side), interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(tmp_path / "a.png"), matte)
+    cv2.imwrite(str(tmp_path / "a.jpg"), np.full((*matte.shape, 3), 90, np.uint8))
+    whole = cache.squash(cache.read_portrait(PortraitFile(tmp_path / "a.jpg", tmp_path / "a.png")), 128) / 255
+    outside = (1 - whole[..., 4]) * whole[..., 3]
+    assert outside.sum() < 3
+    assert whole[..., 4].sum() < 1.2 * whole[..., 3].sum()
+
+
 @pytest.mark.parametrize("size", [(1, 1), (9, 12), (30, 600)])
 def test_pictures_of_any_size_have_crops(tmp_path: Path, size: tuple[int, int]) -> None:
     cv2.imwrite(str(tmp_path / "a.jpg"), np.full((*size, 3), 90, np.uint8))
