@@ -251,9 +251,9 @@ def main(argv: list[str] | None = None) -> int:
             return 3
     machine = re.sub(r"[^a-z0-9]+", "-", result["machine"]["cpu"].lower()).strip("-")
     stem = f"backends--{Path(result['model']).stem}--{machine}"
-    (options.output / f"{stem}.json").write_text(json.dumps(result, indent=1) + "\n")
+    (options.output / f"{stem}.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     text = table(result)
-    (options.output / f"{stem}.md").write_text(text)
+    (options.output / f"{stem}.md").write_text(text, "utf-8")
     sys.stdout.write(text)
     return 0
 

@@ -26,6 +26,8 @@ from livecomp.errors import LiveCompError
 from livecomp.frame import Frame, U8Array, freeze
 from livecomp.segment.registry import MATTE_MODELS, make_segmenter
 from training.arguments import positive
+from training.data.cache import PortraitFile, read_portrait
+from training.data.pictures import read_rgb
 
 F32Array = NDArray[np.float32]
 
@@ -52,15 +54,18 @@ def composites(
     if not paths:
         raise SystemExit(f"no .jpg in {portraits}")
     for index, path in enumerate(paths[::every]):
-        person, matte = cv2.imread(str(path)), cv2.imread(str(path.with_suffix(".png")), cv2.IMREAD_GRAYSCALE)
-        scene = cv2.imread(str(backgrounds[index % len(backgrounds)]))
-        if person is None or matte is None or scene is None:
-            raise SystemExit(f"cannot read {path}, its matte {path.stem}.png, or its scene")
+        try:
+            portrait = read_portrait(PortraitFile(path, path.with_suffix(".png")))
+            scene = np.ascontiguousarray(read_rgb(backgrounds[index % len(backgrounds)])[..., ::-1])
+        except ValueError as error:
+            raise SystemExit(str(error)) from None
+        person, matte = np.ascontiguousarray(portrait[..., 2::-1]), np.ascontiguousarray(portrait[..., 3])
         size = (round(person.shape[1] * _LINES / person.shape[0]), _LINES)
-        person = cv2.resize(person, size, interpolation=cv2.INTER_CUBIC)
+        person = np.asarray(cv2.resize(person, size, interpolation=cv2.INTER_CUBIC), np.uint8)
         alpha = cv2.resize(matte, size, interpolation=cv2.INTER_CUBIC).astype(np.float32) / np.float32(255)
         scale = max(size[0] / scene.shape[1], size[1] / scene.shape[0])
-        scene = cv2.resize(scene, None, fx=scale + 1e-3, fy=scale + 1e-3, interpolation=cv2.INTER_CUBIC)
+        wide = scale + 1e-3
+        scene = np.asarray(cv2.resize(scene, None, fx=wide, fy=wide, interpolation=cv2.INTER_CUBIC), np.uint8)
         left = (scene.shape[1] - size[0]) // 2
         scene = scene[: size[1], left : left + size[0]]
         mixed = scene + (person.astype(np.float32) - scene) * alpha[..., None]

@@ -8,6 +8,7 @@ binarised at 0.5, averages over pictures.
 from __future__ import annotations
 
 import argparse
+from glob import escape
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +27,8 @@ def find_triples(folder: Path) -> list[tuple[str, Path, Path, Path]]:
     triples = []
     for composite in sorted(folder.glob("*-composite.*")):
         name = composite.name.rsplit("-composite.", 1)[0]
-        masks = sorted(folder.glob(f"{name}-mask.*"))
-        truths = [path for kind in TRUTHS for path in sorted(folder.glob(f"{name}-{kind}.*"))]
+        masks = sorted(folder.glob(f"{escape(name)}-mask.*"))
+        truths = [path for kind in TRUTHS for path in sorted(folder.glob(f"{escape(name)}-{kind}.*"))]
         if not masks or not truths:
             raise SystemExit(f"{composite} has no {name}-mask.* or no {name}-gt.* beside it")
         triples.append((name, composite, masks[0], truths[0]))

@@ -23,7 +23,7 @@ from livecomp.bench.facts import load_average
 from livecomp.composite.fused import FusedCompositor
 from livecomp.config import Config
 from livecomp.correction import Correction
-from livecomp.errors import LiveCompError
+from livecomp.errors import InputError, LiveCompError
 from livecomp.models import MODELS
 from livecomp.smooth.vector import stack, unstack
 from tools.temporal_clips import SCRIPTS, Portrait, Script, demo_portrait, load_portrait, play
@@ -63,9 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 3
     stem = f"temporal--{Path(options.clip).stem}"
-    (options.output / f"{stem}.json").write_text(json.dumps(result, indent=1) + "\n")
+    (options.output / f"{stem}.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     text = table(result)
-    (options.output / f"{stem}.md").write_text(text)
+    (options.output / f"{stem}.md").write_text(text, "utf-8")
     sys.stdout.write(text)
     if str(options.plots) != "-":
         drawn = plot((options.plots or options.output) / f"{stem}.png", series)
@@ -75,6 +75,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _clip(clip: str, backgrounds: Sequence[str], *, frames: int, lines: int) -> tuple[dict[str, Any], Series]:
     recordings = record_clip(clip, backgrounds, frames=frames, lines=lines)
+    for recording in recordings:
+        if all(recording.starts[1:]):
+            raise InputError(
+                f"{clip} over {recording.background}: expected two frames without a cut between them, "
+                f"received {len(recording.frames)} with none"
+            )
     judged = judge(recordings)
     rows = [
         {"background": recording.background, "stage": stage, **_numbers(found[stage], found)}
@@ -119,10 +125,16 @@ def _synthetic(folder: Path | None, count: int, scripts: Sequence[str]) -> tuple
 
 
 def _portraits(folder: Path | None, count: int) -> list[Portrait]:
-    """Some of a folder, evenly spread."""
+    """Some of a folder, evenly spread.
+
+    Raises:
+        InputError: There are none, or one cannot be used.
+    """
     if folder is None:
         return []
     found = sorted(path for path in folder.glob("*.jpg") if path.with_suffix(".png").exists())
+    if not found:
+        raise InputError(f"{folder}: expected portraits NAME.jpg with mattes NAME.png, found none")
     return [load_portrait(found[index * len(found) // count]) for index in range(min(count, len(found)))]
 
 

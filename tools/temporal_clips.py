@@ -29,6 +29,7 @@ __all__ = ["SCRIPTS", "Portrait", "Script", "demo_portrait", "load_portrait", "p
 
 _LINES = 240
 _SEED = 3
+_PERSON = 127
 _HAND_RGB = (0.55, 0.35, 0.25)
 
 
@@ -114,11 +115,13 @@ def load_portrait(path: Path) -> Portrait:
     """A portrait whose matte lies beside it as ``NAME.png``.
 
     Raises:
-        InputError: One of the two cannot be read, or they differ in size.
+        InputError: One of the two cannot be read, they differ in size, or nobody is in the matte.
     """
     rgb, alpha = read_image(path), read_mask(path.with_suffix(".png"))
     if rgb.shape[:2] != alpha.shape:
         raise InputError(f"{path} is {rgb.shape[:2]}, its matte {alpha.shape}; expected the same size")
+    if not (alpha > _PERSON).any():
+        raise InputError(f"{path}: nobody is in its matte")
     return _portrait(rgb, alpha)
 
 

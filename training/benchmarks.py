@@ -20,6 +20,7 @@ background in which the surroundings of the person have been replaced by what li
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -227,7 +228,7 @@ def make_pair(photo: Photo, benchmark: str, mask_kind: str, lights: Lights, seed
     Raises:
         KeyError: No such benchmark.
     """
-    digest = hashlib.sha256(f"{seed}/{benchmark}/{photo.name}".encode()).digest()
+    digest = hashlib.sha256(os.fsencode(f"{seed}/{benchmark}/{photo.name}")).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
     person, truth = (_bytes(p) for p in BENCHMARKS[benchmark](photo, lights, rng))
     mask = photo.mask(mask_kind)

@@ -177,7 +177,7 @@ def main(argv: list[str] | None = None) -> int:
             return 3
         rows.append(_row(variant(base, name, options.samples), name, _folder(options.out, name)))
         write_json(options.out / "compare.json", rows)
-        (options.out / "compare.md").write_text(markdown(rows))
+        (options.out / "compare.md").write_text(markdown(rows), "utf-8")
     sys.stdout.write(markdown(rows))
     return 0
 

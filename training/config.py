@@ -204,8 +204,8 @@ def load_config(name_or_path: str) -> TrainConfig:
         known = ", ".join(sorted(p.stem for p in CONFIG_DIR.glob("*.toml")))
         raise TrainConfigError(f"{name_or_path}: no such configuration; known: {known}, or give a path to a .toml")
     try:
-        return TrainConfig.model_validate(tomllib.loads(path.read_text()))
-    except tomllib.TOMLDecodeError as error:
+        return TrainConfig.model_validate(tomllib.loads(path.read_text("utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TrainConfigError(f"{path.name}: no valid TOML: {error}") from error
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}, received {e['input']!r}"[:200] for e in error.errors()]

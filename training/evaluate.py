@@ -148,16 +148,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _benchmarks(options: argparse.Namespace, predictors: Sequence[Predictor]) -> list[Table]:
-    """Tables of the benchmarks, and their sheets when asked for."""
-    lights = load_lights(options.data / "illuminants" / "ccharmony_train.npz")
-    photos = load_photos(options.data / "portraits" / "val", options.size, options.limit)
-    tables = evaluate(predictors, photos, lights, benchmarks=options.benchmarks, masks=options.masks, seed=options.seed)
-    if options.sheets:
-        benchmark_sheets(predictors, photos, lights, options.out, options.sheets, seed=options.seed)
-    return tables
-
-
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns 0, or 3 when data, a model or the output cannot be used."""
     options = _parser().parse_args(argv)
@@ -173,7 +163,10 @@ def main(argv: list[str] | None = None) -> int:
         if options.harmony4 is not None:
             given = Harmony4(options.harmony4, options.split, options.size)
         if options.data is not None:
-            tables += _benchmarks(options, predictors)
+            lights = load_lights(options.data / "illuminants" / "ccharmony_train.npz")
+            photos = load_photos(options.data / "portraits" / "val", options.size, options.limit)
+            chosen = {"benchmarks": options.benchmarks, "masks": options.masks, "seed": options.seed}
+            tables += evaluate(predictors, photos, lights, **chosen)
         if given is not None:
             name = f"{options.harmony4.name} {options.split}"
             tables += score_pairs(predictors, harmony_pairs(given), name, "given", len(given))
@@ -182,6 +175,8 @@ def main(argv: list[str] | None = None) -> int:
         described: dict[str, Any] = {"size": options.size, "seed": options.seed, "tables": [asdict(t) for t in tables]}
         write_json(options.out / "scores.json", described)
         (options.out / "scores.md").write_text(text + "\n", "utf-8")
+        if options.data is not None and options.sheets:
+            benchmark_sheets(predictors, photos, lights, options.out, options.sheets, seed=options.seed)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 3

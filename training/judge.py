@@ -55,7 +55,7 @@ def load_config(path: Path | None) -> JudgeConfig:
     """
     if path is None:
         return JudgeConfig()
-    values = tomllib.loads(path.read_text())
+    values = tomllib.loads(path.read_text("utf-8"))
     known = {f.name for f in fields(JudgeConfig)}
     if unknown := set(values) - known:
         raise ValueError(f"{path}: unknown keys {sorted(unknown)}; known are {', '.join(sorted(known))}")

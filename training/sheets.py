@@ -18,6 +18,7 @@ from training.arguments import positive
 from training.benchmarks import BENCHMARKS, Photo, pairs
 from training.data.cache import list_portraits
 from training.data.illuminants import Lights
+from training.data.pictures import write_picture
 from training.data.scenes import RealComposite, list_scenes, real_composites
 from training.metrics import binarize, blend, score_images
 from training.parameters import Parameters
@@ -49,7 +50,8 @@ def weakened(parameters: Parameters, strength: float) -> Parameters:
 
 def _titled(picture: F32Array, title: str) -> F32Array:
     bar = np.full((MARGIN, picture.shape[1], 3), 255, np.uint8)
-    cv2.putText(bar, title, (4, MARGIN - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
+    shown = title.encode("utf-8", "replace").decode()  # of a file whose name is no UTF-8, which OpenCV does not survive
+    cv2.putText(bar, shown, (4, MARGIN - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
     return np.concatenate([bar.astype(np.float32) / np.float32(255), picture])
 
 
@@ -65,8 +67,7 @@ def save_sheet(path: Path, rows: Sequence[Sequence[tuple[str, F32Array]]]) -> No
     """
     sheet = np.concatenate([np.concatenate([_titled(p, title) for title, p in row], axis=1) for row in rows])
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), np.ascontiguousarray(np.rint(sheet[..., ::-1] * 255).clip(0, 255).astype(np.uint8))):
-        raise OSError(f"{path}: the sheet cannot be written")
+    write_picture(path, np.rint(sheet * 255).clip(0, 255).astype(np.uint8))
 
 
 def benchmark_sheets(

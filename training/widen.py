@@ -1,8 +1,9 @@
 """Begin a larger network with the weights of a smaller one: ``python -m training.widen OLD.safetensors CONFIG OUT``.
 
-What both have is taken over. Where a matrix has more inputs now, those come last and weigh nothing at first; parts
-that the old network lacks begin as in any new run, and parts that the new one lacks are left out. So a network that
-only gained parts computes what it did before, and training goes on from there (``training.train --from OUT``).
+What both have is taken over. Parts that the old network lacks begin as in any new run, what they add to the statistics
+comes last and weighs nothing at first, and parts that the new one lacks are left out. So a network that only gained
+parts computes what it did before, and training goes on from there (``training.train --from OUT``). The sizes of what
+both have stay: in another size the old weights would mean something else.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ from training.objectives import build_objective
 
 __all__ = ["Widened", "main", "widen"]
 
+STATISTICS = ("scale.running_mean", "scale.running_var", "enter.weight")
+"""What has an input for each of the statistics, of which there may be more."""
+
 
 @dataclass(frozen=True)
 class Widened:
     """What became of the parts.
 
     Args:
-        wider: Names of those that have more inputs now.
+        wider: Names of those that have more inputs now, from `STATISTICS`.
         new: Of those that the old weights lack.
         dropped: Of those that the network lacks.
     """
@@ -59,6 +63,11 @@ def widen(network: LiveNet, weights: Mapping[str, Tensor], origin: str) -> Widen
             raise CheckpointError(
                 f"{origin}: {name}: expected at most {tuple(own.shape)}, received {tuple(old.shape)}; only a larger "
                 "network can begin with these weights"
+            )
+        if old.shape != own.shape and (name not in STATISTICS or old.shape[:-1] != own.shape[:-1]):
+            raise CheckpointError(
+                f"{origin}: {name}: expected {tuple(own.shape)}, received {tuple(old.shape)}; a network can gain "
+                "parts, but what both have keeps its size"
             )
         if old.shape != own.shape:
             wider.append(name)

@@ -17,11 +17,17 @@ NETWORK = Path(score_rooms.__file__).parents[1] / "livecomp" / "models" / "selfi
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """With a picture and its matte in ``good``, what is no picture in ``bad``, nothing in ``empty``, and ``file``."""
-    for name in ("good", "bad", "empty"):
+    """Folders and a ``file``.
+
+    There is a picture with its matte in ``good``, one with a matte of another size in ``uneven``, what is no picture in
+    ``bad``, and nothing in ``empty``.
+    """
+    for name in ("good", "uneven", "bad", "empty"):
         (tmp_path / name).mkdir()
     write_image(tmp_path / "good" / "a.jpg", np.full((40, 30, 3), 90, np.uint8))
     write_image(tmp_path / "good" / "a.png", np.full((40, 30, 3), 255, np.uint8))
+    write_image(tmp_path / "uneven" / "a.jpg", np.full((40, 30, 3), 90, np.uint8))
+    write_image(tmp_path / "uneven" / "a.png", np.full((30, 40, 3), 255, np.uint8))
     (tmp_path / "bad" / "a.jpg").write_text("text")
     (tmp_path / "file").write_text("text")
     return tmp_path
@@ -51,6 +57,9 @@ def test_what_cannot_be_is_wrong_usage(main: Callable[[list[str]], object], line
         (score_mattes.main, "--portraits @/empty --scenes @/good", "no .jpg in"),
         (score_mattes.main, "--portraits @/none --scenes @/good", "no .jpg in"),
         (score_mattes.main, "--portraits @/good --scenes @/good --models mediapipe", "needs a model file"),
+        (score_mattes.main, "--portraits @/bad --scenes @/good", "cannot be decoded"),
+        (score_mattes.main, "--portraits @/good --scenes @/bad", "cannot be decoded"),
+        (score_mattes.main, "--portraits @/uneven --scenes @/good", r"\(40, 30\) and matte \(30, 40\) differ in size"),
         (score_rooms.main, "@/bad", "is no picture"),
         (score_rooms.main, "@/good --models mediapipe", "needs a model file"),
     ],

@@ -22,14 +22,14 @@ def write_triple(folder: Path, name: str) -> None:
 
 
 def test_table_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    write_triple(tmp_path, "one")
+    write_triple(tmp_path, "one [1]")
     arguments = ["score", str(tmp_path), "--models", "identity,reinhard", "--json", str(tmp_path / "out.json")]
     monkeypatch.setattr(sys, "argv", arguments)
     score_triples.main()
     rows = capsys.readouterr().out.splitlines()
     assert rows[0].startswith("| 1 pictures | psnr |")
     scores = json.loads((tmp_path / "out.json").read_text())
-    assert scores["reinhard"]["one"]["fmse"] < 0.2 * scores["identity"]["one"]["fmse"]
+    assert scores["reinhard"]["one [1]"]["fmse"] < 0.2 * scores["identity"]["one [1]"]["fmse"]
 
 
 def test_a_truth_of_another_size_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

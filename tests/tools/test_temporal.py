@@ -135,6 +135,26 @@ def test_a_clip_that_is_not_there_is_an_error(tmp_path: Path, capsys: pytest.Cap
     assert "none.mp4" in capsys.readouterr().err
 
 
+def test_a_clip_without_motion_is_told_before_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["demo", "-b", "#204060", "--frames", "1", "--output", str(tmp_path / "out"), "--plots", "-"]
+    assert temporal.main(arguments) == 3
+    assert "expected two frames without a cut between them, received 1 with none" in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("folder", ["none", "empty", "nobody"])
+def test_portraits_that_cannot_be_used_are_an_error(
+    tmp_path: Path, folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "nobody").mkdir()
+    for name in ("a.jpg", "a.png"):
+        write_image(tmp_path / "nobody" / name, np.zeros((40, 30, 3), np.uint8))
+    given = ["synthetic", "--portraits", str(tmp_path / folder), "--script", "hand", "--output", str(tmp_path / "out")]
+    assert temporal.main([*given, "--plots", "-"]) == 3
+    assert {"nobody": "nobody is in its matte"}.get(folder, "found none") in capsys.readouterr().err
+
+
 def test_noise_that_the_correction_makes_stronger_is_taken_away_live_and_from_files() -> None:
     rng = np.random.default_rng(0)
     scene, takes = freeze(textured(0).rgb.copy()), []

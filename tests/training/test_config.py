@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,3 +88,17 @@ def test_mistakes_are_named(tmp_path: Path, change: str, message: str) -> None:
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(TrainConfigError, match=r"live_supervise: no such configuration; known: live_dual, live_superv"):
         load_config("live_supervise")
+
+
+def test_it_is_utf_8_whatever_the_system_writes(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(with_data('portraits = "portraits/Zürich"'), "utf-8")
+    program = (
+        "import sys; from training.config import load_config; print(ascii(load_config(sys.argv[1]).data.portraits))"
+    )
+    other = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    found = subprocess.run([sys.executable, "-c", program, path], env=other, capture_output=True, text=True, check=True)
+    assert found.stdout == "'portraits/Z\\xfcrich'\n"
+    path.write_text(with_data('portraits = "portraits/Zürich"'), "latin-1")
+    with pytest.raises(TrainConfigError, match=r"run\.toml: no valid TOML: 'utf-8' codec"):
+        load_config(str(path))

@@ -153,6 +153,17 @@ def test_scores_that_cannot_be_written_are_shown_all_the_same(
     assert told.err.startswith("[Errno 28] No space left on device")
 
 
+def test_sheets_that_cannot_be_written_cost_no_scores(
+    data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sheet-ffhqh.png").mkdir()
+    arguments = ["--data", str(data_folder), "--out", str(tmp_path), "--size", "32", "--limit", "1", "--no-oracle"]
+    arguments += ["--no-baselines", "--benchmarks", "same", "--masks", "plain", "--sheets", "1"]
+    assert ev.main(arguments) == 3
+    assert "sheet-ffhqh.png: cannot be written" in capsys.readouterr().err
+    assert json.loads((tmp_path / "scores.json").read_text())["tables"]
+
+
 def test_a_size_that_phnet_cannot_take_is_named(data_folder: Path, lights: Lights) -> None:
     dense = PHNetDense(PHNet(PHNetConfig("small", (8, 8, 8, 8, 8, 16))).eval(), "dense")
     photos = ev.load_photos(data_folder / "portraits" / "val", 60, limit=1)

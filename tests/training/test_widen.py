@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -44,6 +46,15 @@ def test_it_computes_what_the_smaller_one_did() -> None:
 def test_a_smaller_network_is_refused() -> None:
     with pytest.raises(CheckpointError, match=r"small: .*expected at most"):
         widen(LiveNet(LiveSpec(trunk=32, blocks=1)), trained(SMALL).state_dict(), "small")
+
+
+@pytest.mark.parametrize(
+    "change", [{"pixel_width": 96}, {"widths": (40, 96, 128, 256)}, {"trunk": 96}, {"controls": 16}, {"surfaces": 9}]
+)
+def test_a_part_of_another_size_is_refused(change: dict[str, Any]) -> None:
+    small = replace(LARGE, surfaces=4)
+    with pytest.raises(CheckpointError, match="what both have keeps its size"):
+        widen(LiveNet(replace(small, **change)), trained(small).state_dict(), "small")
 
 
 def test_the_command_tells_what_became_of_the_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

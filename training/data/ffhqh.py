@@ -36,6 +36,7 @@ from training.data.kernels import (
     autocontrast,
     posterize,
 )
+from training.data.pictures import write_picture
 
 __all__ = [
     "SPLITS",
@@ -59,6 +60,8 @@ SPLITS = (("train", 60), ("val", 5), ("test", 5))
 """Names and shares of the splits: 60k, 5k and 5k of FFHQ's 70k."""
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+
+JPEG_OPTIONS = (cv2.IMWRITE_JPEG_QUALITY, 97)
 
 
 @dataclass(frozen=True)
@@ -264,13 +267,6 @@ def stream(
             yield pair
 
 
-def _save(path: Path, picture: U8Array) -> None:
-    bgr = picture[..., ::-1] if picture.ndim == 3 else picture
-    options = [cv2.IMWRITE_JPEG_QUALITY, 97] if path.suffix == ".jpg" else []
-    if not cv2.imwrite(str(path), np.ascontiguousarray(bgr), options):
-        raise OSError(f"{path}: cannot be written; is the disk full or the folder read-only?")
-
-
 def write(items: list[PortraitFile], out: Path, report: Report, *, size: int | None, variants: int, seed: int) -> None:
     """Write the pairs in the layout of iHarmony4, with lists ``FFHQH_train.txt`` and so on, and ``report.json``.
 
@@ -293,10 +289,10 @@ def write(items: list[PortraitFile], out: Path, report: Report, *, size: int | N
             continue
         for variant, pair in enumerate(stream([item], report, size=size, variants=variants, seed=seed)):
             taken[name] = item.photo
-            _save(folders["composite_images"] / f"{name}_1_{variant + 1}.jpg", pair.composite)
+            write_picture(folders["composite_images"] / f"{name}_1_{variant + 1}.jpg", pair.composite, JPEG_OPTIONS)
             if variant == 0:
-                _save(folders["masks"] / f"{name}_1.png", pair.matte)
-                _save(folders["real_images"] / f"{name}.jpg", pair.real)
+                write_picture(folders["masks"] / f"{name}_1.png", pair.matte)
+                write_picture(folders["real_images"] / f"{name}.jpg", pair.real, JPEG_OPTIONS)
             lists[split_of(pair.name)].append(f"composite_images/{name}_1_{variant + 1}.jpg")
     for split, lines in lists.items():
         (out / f"FFHQH_{split}.txt").write_text("".join(f"{line}\n" for line in lines), "utf-8")

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.cache import read_picture
+from training.data.pictures import read_matte, read_rgb
 
 __all__ = ["Harmony4", "HarmonySample"]
 
@@ -117,11 +117,9 @@ class Harmony4:
             ValueError: A file is missing or damaged, the sizes differ, or the mask is empty.
         """
         pictures = []
-        for path, flag in zip(
-            self._paths(name), (cv2.IMREAD_COLOR, cv2.IMREAD_GRAYSCALE, cv2.IMREAD_COLOR), strict=True
-        ):
+        for path, read in zip(self._paths(name), (read_rgb, read_matte, read_rgb), strict=True):
             try:
-                pictures.append(read_picture(path, flag))
+                pictures.append(read(path))
             except ValueError as error:
                 raise ValueError(f"{name}: {path.relative_to(self.root)} cannot be decoded: {error}") from error
         composite, mask, real = pictures
@@ -135,8 +133,7 @@ class Harmony4:
             )
         if not (mask > 127).any():
             raise ValueError(f"{name}: the mask is empty")
-        rgb = [np.ascontiguousarray(p[..., ::-1], np.uint8) for p in (composite, real)]
-        return HarmonySample(name, rgb[0], rgb[1], mask)
+        return HarmonySample(name, composite, real, mask)
 
     def __iter__(self) -> Iterator[HarmonySample]:
         """All readable composites in the order of the list; the others are skipped, logged and named in `skipped`."""

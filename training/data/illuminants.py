@@ -151,7 +151,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         names = None
         if options.names is not None:
-            names = [line.rpartition("_")[0] for line in options.names.read_text().split()]
+            names = [line.rpartition("_")[0] for line in options.names.read_text("utf-8").split()]
         maps = read_coefficients(options.coefficients, names)
         options.out.parent.mkdir(parents=True, exist_ok=True)
         there, back = zip(*maps.values(), strict=True)

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.arguments import positive
-from training.data.cache import PICTURE_SUFFIXES, list_portraits, read_portrait, read_rgb
+from training.data.cache import PICTURE_SUFFIXES, list_portraits, read_portrait
+from training.data.pictures import read_rgb, write_picture
 
 __all__ = ["PackReport", "make_pack"]
 
@@ -57,8 +58,7 @@ def _smaller(picture: U8, short_side: int) -> U8:
 def _write(path: Path, picture: U8, report: PackReport) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY] if path.suffix == ".jpg" else [cv2.IMWRITE_PNG_COMPRESSION, 9]
-    if not cv2.imwrite(str(path), picture, options):
-        raise OSError(f"{path}: cannot be written")
+    write_picture(path, picture, options)
     report.size += path.stat().st_size
 
 
@@ -70,8 +70,8 @@ def _pack_portraits(source: Path, target: Path, short_side: int, report: PackRep
             report.skipped.append(str(error))
             continue
         small = _smaller(np.ascontiguousarray(picture[..., :4]), short_side)
-        _write(target / f"{item.photo.stem}.jpg", np.ascontiguousarray(small[..., 2::-1]), report)
-        _write(target / f"{item.photo.stem}.png", np.ascontiguousarray(small[..., 3]), report)
+        _write(target / f"{item.photo.stem}.jpg", small[..., :3], report)
+        _write(target / f"{item.photo.stem}.png", small[..., 3], report)
         report.pictures += 1
 
 
@@ -85,7 +85,7 @@ def _pack_scenes(source: Path, target: Path, short_side: int, report: PackReport
         place = (target / path.relative_to(source)).with_suffix(".jpg")
         if place.exists():  # of a picture whose name differs in the suffix alone
             place = place.with_name(f"{path.name}.jpg")
-        _write(place, np.ascontiguousarray(small[..., ::-1]), report)
+        _write(place, small, report)
         report.pictures += 1
 
 

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.cache import PICTURE_SUFFIXES, PortraitFile, read_portrait, read_rgb
+from training.data.cache import PICTURE_SUFFIXES, PortraitFile, read_portrait
+from training.data.pictures import read_rgb
 
 __all__ = ["RealComposite", "fits", "list_scenes", "place", "real_composites"]
 

@@ -12,6 +12,7 @@ import pytest
 
 from training.data import cache
 from training.data.cache import CacheSpec, PortraitFile, build_cache, default_cache_dir, list_portraits
+from training.data.pictures import read_rgb
 
 SPEC = CacheSpec(size=32, crops=2, far_crops=2, scene_crops=3)
 
@@ -105,7 +106,30 @@ def test_jpegs_of_every_kind_can_be_read(tmp_path: Path, shape: tuple[int, ...],
     whole = (tmp_path / "a.jpg").read_bytes()
     for rest in (b"", bytes(500), whole):  # some cameras add a preview
         (tmp_path / "a.jpg").write_bytes(whole + rest)
-        assert cache.read_rgb(tmp_path / "a.jpg").shape == (*shape[:2], 3)
+        assert read_rgb(tmp_path / "a.jpg").shape == (*shape[:2], 3)
+
+
+@pytest.mark.parametrize("short_side", [256, 1024, 2560])
+def test_the_grown_matte_holds_all_of_the_person_in_photographs_of_any_size(tmp_path: Path, short_side: int) -> None:
+    small = cv2.GaussianBlur(cv2.circle(np.zeros((256, 256), np.uint8), (128, 128), 70, 255, -1), (0, 0), 1.5)
+    matte = cv2.resize(small, (short_side, short_side), interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(tmp_path / "a.png"), matte)
+    cv2.imwrite(str(tmp_path / "a.jpg"), np.full((*matte.shape, 3), 90, np.uint8))
+    whole = cache.squash(cache.read_portrait(PortraitFile(tmp_path / "a.jpg", tmp_path / "a.png")), 128) / 255
+    outside = (1 - whole[..., 4]) * whole[..., 3]
+    assert outside.sum() < 3
+    assert whole[..., 4].sum() < 1.2 * whole[..., 3].sum()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (9, 12), (30, 600)])
+def test_pictures_of_any_size_have_crops(tmp_path: Path, size: tuple[int, int]) -> None:
+    cv2.imwrite(str(tmp_path / "a.jpg"), np.full((*size, 3), 90, np.uint8))
+    cv2.imwrite(str(tmp_path / "a.png"), np.full(size, 255, np.uint8))
+    crops = build_cache(list_portraits(tmp_path), [tmp_path / "a.jpg"], SPEC, tmp_path / "cache")
+    assert crops.skipped == ()
+    assert crops.portraits.shape == (1, 4, 32, 32, 5)
+    assert (crops.portraits[0, :2, ..., 3] == 255).all()
+    assert crops.scenes.shape == (3, 32, 32, 3)
 
 
 def test_a_folder_without_mattes_says_what_is_expected(tmp_path: Path) -> None:
