@@ -124,6 +124,9 @@ def bench(
     every = every or config.live.harmonize_every
     cases = _cases(preset, _Wanted(size, segmenter, harmonizer, backend, compute, every, live, peers))
     _require_room(cases)
+    _require_names(cases, config, background)
+    if device is not None and not any(case.what == "live" for case in cases):
+        raise ConfigError(f"--device {device}: nothing is written to it without --live")
     if before is not None:
         _require_common(before, [case.name for case in cases])
     if output is not None:
@@ -225,6 +228,21 @@ def _require_room(cases: Sequence[Case]) -> None:
                 f"--size {width}x{height}: too small for a call, whose pictures carry their time of capture; expected "
                 f"at least {needed[0]}x{needed[1]}"
             )
+
+
+def _require_names(cases: Sequence[Case], config: Config, background: str) -> None:
+    """Refuse a case that cannot be put together, before others are measured for nothing.
+
+    Raises:
+        LiveCompError: A model or a backend is not known, or there is no such background.
+    """
+    from engine import BACKENDS
+    from livecomp.bench.pipeline import config_for
+
+    for case in cases:
+        if case.backend not in ("auto", *BACKENDS):
+            raise ConfigError(f"--backend {case.backend}: expected auto, {', '.join(BACKENDS)}")
+        config_for(case, config).build(background)
 
 
 def _require_common(before: Report, names: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from typer.testing import CliRunner
@@ -15,6 +15,7 @@ from livecomp.bench import Case, Measurement
 from livecomp.bench import pipeline as bench_pipeline
 from livecomp.bench.report import read_report
 from livecomp.cli import app
+from livecomp.cli import bench as bench_command
 from livecomp.cli.bench import SLOWER, Preset, _cases, _Wanted
 from livecomp.composite.fused import FusedCompositor
 from livecomp.config import Config
@@ -40,6 +41,28 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(bench_pipeline, "measure_apart", measure_here)
     return None
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--harmonizer", "magic"], "no harmonizer 'magic'"),
+        (["--segmenter", "magic"], "no segmentation model 'magic'"),
+        (["--backend", "auto", "--backend", "magic"], "--backend magic: expected auto, tensorrt"),
+        (["--background", "magic.png"], "no background 'magic.png'"),
+        (["--device", "/dev/video10"], "without --live"),
+    ],
+)
+def test_what_cannot_be_is_told_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], words: str
+) -> None:
+    def never(*_: object) -> NoReturn:
+        raise AssertionError("it was measured")
+
+    monkeypatch.setattr(bench_command, "_measure", never)
+    result = runner.invoke(app, [*SMALL, *options])
+    assert isinstance(result.exception, ConfigError), result.exception
+    assert words in str(result.exception)
 
 
 def test_it_prints_a_table_and_writes_files_named_after_the_machine(tmp_path: Path) -> None:
