@@ -303,8 +303,10 @@ def _write(report: Report, folder: Path, what: str, plots: bool | None) -> None:
     from livecomp.bench.facts import machine_slug
     from livecomp.bench.report import draw, write_report
 
-    backends = "+".join(dict.fromkeys(row.case.backend for row in report.measurements))
-    path = folder / f"{what}--{machine_slug()}--{backends}.json"
+    cases = [row.case for row in report.measurements]
+    # a run on the GPU does not replace that on the CPU
+    ways = [case.backend if case.compute == "auto" else f"{case.backend}-{case.compute}" for case in cases]
+    path = folder / f"{what}--{machine_slug()}--{'+'.join(dict.fromkeys(ways))}.json"
     write_report(path, report)
     stdout.print(f"{path}", soft_wrap=True, highlight=False)
     if plots is False:

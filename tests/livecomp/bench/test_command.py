@@ -83,6 +83,13 @@ def test_it_prints_a_table_and_writes_files_named_after_the_machine(tmp_path: Pa
 
 
 @pytest.mark.usefixtures("in_this_process")
+def test_files_of_the_gpu_and_the_cpu_do_not_replace_one_another(tmp_path: Path) -> None:
+    for options in ([], ["--compute", "cpu"]):
+        assert runner.invoke(app, [*SMALL, *options, "-o", str(tmp_path), "--no-plots"]).exit_code == 0
+    assert {path.name.rpartition("--")[2] for path in tmp_path.glob("*.json")} == {"auto.json", "auto-cpu.json"}
+
+
+@pytest.mark.usefixtures("in_this_process")
 def test_a_slowdown_fails_the_gate_and_names_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert runner.invoke(app, [*SMALL, "-o", str(tmp_path), "--no-plots"]).exit_code == 0
     old = str(next(tmp_path.glob("*.json")))
