@@ -19,7 +19,8 @@ OPSETS = range(7, 29)
 """Versions of ONNX's own operators that are read; a runtime meeting a newer one may guess."""
 
 _IR_VERSION, _GRAPH, _OPSET, _METADATA = 1, 7, 8, 14
-_GRAPH_INPUT, _GRAPH_OUTPUT = 11, 12
+_GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT = 5, 11, 12
+_TENSOR_NAME = 8
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 _HOLDERS = {
@@ -107,13 +108,21 @@ class ModelFile:
 
     def tensor_names(self) -> frozenset[str]:
         """Names of the graph's inputs and outputs, which a backend may know under further names."""
-        names = set()
-        for number, graph in _fields(memoryview(self.data)):
-            if number == _GRAPH:
-                for kind, value in _fields(graph):
-                    if kind in (_GRAPH_INPUT, _GRAPH_OUTPUT):
-                        names.add(bytes(dict(_fields(value)).get(1, b"")).decode("utf-8", "replace"))
-        return frozenset(names)
+        return self._names(_GRAPH_INPUT, 1) | self._names(_GRAPH_OUTPUT, 1)
+
+    def input_names(self) -> frozenset[str]:
+        """Names of what has to be fed: the graph's inputs, but those whose values are in the file."""
+        return self._names(_GRAPH_INPUT, 1) - self._names(_GRAPH_INITIALIZER, _TENSOR_NAME)
+
+    def _names(self, kind: int, name: int) -> frozenset[str]:
+        """Names of the graph's fields of one kind, which each has in its field `name`."""
+        return frozenset(
+            bytes(dict(_fields(value)).get(name, b"")).decode("utf-8", "replace")
+            for number, graph in _fields(memoryview(self.data))
+            if number == _GRAPH
+            for field, value in _fields(graph)
+            if field == kind
+        )
 
 
 def _opset(data: bytes) -> int:

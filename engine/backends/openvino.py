@@ -98,6 +98,10 @@ def _load(model: ModelFile, options: Options) -> _OpenVinoProgram:
         outputs=tuple(_tensor_spec(port, names) for port in compiled.outputs),
         metadata=model.metadata(),
     )
+    if unread := model.input_names() - {tensor.name for tensor in spec.inputs}:
+        raise ModelFileError(
+            f"openvino leaves out inputs of {model.name} that nothing reads: {', '.join(sorted(unread))}"
+        )
     report = {
         "version": str(ov.__version__),
         "device": cpu_name(),

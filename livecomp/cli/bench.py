@@ -124,6 +124,9 @@ def bench(
     every = every or config.live.harmonize_every
     cases = _cases(preset, _Wanted(size, segmenter, harmonizer, backend, compute, every, live, peers))
     _require_room(cases)
+    _require_names(cases, config, background)
+    if device is not None and not any(case.what == "live" for case in cases):
+        raise ConfigError(f"--device {device}: nothing is written to it without --live")
     if before is not None:
         _require_common(before, [case.name for case in cases])
     if output is not None:
@@ -227,6 +230,21 @@ def _require_room(cases: Sequence[Case]) -> None:
             )
 
 
+def _require_names(cases: Sequence[Case], config: Config, background: str) -> None:
+    """Refuse a case that cannot be put together, before others are measured for nothing.
+
+    Raises:
+        LiveCompError: A model or a backend is not known, or there is no such background.
+    """
+    from engine import BACKENDS
+    from livecomp.bench.pipeline import config_for
+
+    for case in cases:
+        if case.backend not in ("auto", *BACKENDS):
+            raise ConfigError(f"--backend {case.backend}: expected auto, {', '.join(BACKENDS)}")
+        config_for(case, config).build(background)
+
+
 def _require_common(before: Report, names: Sequence[str]) -> None:
     """Refuse to compare what cannot be compared.
 
@@ -285,8 +303,10 @@ def _write(report: Report, folder: Path, what: str, plots: bool | None) -> None:
     from livecomp.bench.facts import machine_slug
     from livecomp.bench.report import draw, write_report
 
-    backends = "+".join(dict.fromkeys(row.case.backend for row in report.measurements))
-    path = folder / f"{what}--{machine_slug()}--{backends}.json"
+    cases = [row.case for row in report.measurements]
+    # a run on the GPU does not replace that on the CPU
+    ways = [case.backend if case.compute == "auto" else f"{case.backend}-{case.compute}" for case in cases]
+    path = folder / f"{what}--{machine_slug()}--{'+'.join(dict.fromkeys(ways))}.json"
     write_report(path, report)
     stdout.print(f"{path}", soft_wrap=True, highlight=False)
     if plots is False:

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from livecomp.cli.common import app, stdout
 
@@ -92,6 +92,12 @@ def _mode(mode: Mode) -> str:
     return f"{width}x{height}@{float(max(mode.fps)):g}" if mode.fps else f"{width}x{height}"
 
 
+def _table(title: str, *headings: str) -> Table:
+    """A table whose words, such as paths, are broken into lines and never cut off: what is piped has 80 columns."""
+    columns = [Column(heading, overflow="fold") for heading in headings]
+    return Table(*columns, box=None, pad_edge=False, title=title, title_justify="left")
+
+
 @app.command()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
@@ -106,12 +112,11 @@ def doctor(
         return
     for name, fact in report.system.items():
         stdout.print(f"{name}: {fact}", highlight=False, soft_wrap=True)
-    table = Table("backend", "here", "why not", box=None, pad_edge=False, title="Backends", title_justify="left")
+    table = _table("Backends", "backend", "here", "why not")
     for backend in report.engines:
         table.add_row(backend.name, backend.found, backend.reason)
     stdout.print(table)
-    table = Table("network", "state", "engines, best first", box=None, pad_edge=False, title="Networks")
-    table.title_justify = "left"
+    table = _table("Networks", "network", "state", "engines, best first")
     for network in report.networks:
         table.add_row(network.name, network.state, "\n".join(network.engines))
     stdout.print(table)

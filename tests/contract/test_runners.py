@@ -159,6 +159,20 @@ def test_an_input_without_sides(backend: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(values["y"], np.full((1, 4), 3, np.float32))
 
 
+def test_an_input_that_nothing_reads_is_one_of_the_model_or_the_model_is_refused(backend: str, tmp_path: Path) -> None:
+    nodes = [helper.make_node("Relu", ["x"], ["h"]), helper.make_node("Mul", ["h", "w"], ["y"])]
+    inputs = {"x": (1, 4), "unread": (1, 2), "w": (1, 4)}  # of which the last has its values in the file
+    path = models.save(tmp_path / "idle.onnx", nodes, inputs, {"y": (1, 4)}, {"w": np.full((1, 4), 2, np.float32)})
+    if backend == "openvino":
+        with pytest.raises(ModelFileError, match="unread"):
+            opened(path, backend)
+        return
+    with opened(path, backend) as runner:
+        assert [tensor.name for tensor in runner.spec.inputs] == ["x", "unread"]
+        values = runner.infer({"x": np.ones((1, 4), np.float32), "unread": np.ones((1, 2), np.float32)})
+        np.testing.assert_array_equal(values["y"], np.full((1, 4), 2, np.float32))
+
+
 @pytest.mark.parametrize(
     ("feed", "message"),
     [

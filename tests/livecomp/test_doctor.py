@@ -44,3 +44,14 @@ def test_each_system_is_told_of_its_virtual_camera(
     assert any(words in sentence for sentence in examine(measure=False).advice)
     info._print_devices([], [])
     assert ("no virtual camera" in capsys.readouterr().out) == (platform == "linux")
+
+
+def test_what_is_long_is_broken_into_lines_and_not_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / ("folder" * 10)))
+    monkeypatch.setenv("COLUMNS", "80")
+    info.doctor(measure=False)
+    told = capsys.readouterr().out
+    assert "Networks" in told
+    assert "…" not in told

@@ -12,11 +12,13 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import livecomp
 from livecomp.bench import Case, Measurement, Report
 from livecomp.bench.compare import compare, different_scenes
 from livecomp.bench.facts import facts, machine_slug
@@ -214,6 +216,18 @@ def test_facts_name_machine_versions_and_load() -> None:
     assert {"livecomp", "processor", "python", "numpy", "when"} <= set(found)
     assert json.loads(json.dumps(found)) == found
     assert machine_slug().replace("-", "").isalnum()
+
+
+def test_facts_are_known_of_a_source_tree_that_was_never_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    version = metadata.version
+
+    def of_others(package: str) -> str:
+        if package == "livecomp":
+            raise metadata.PackageNotFoundError(package)
+        return version(package)
+
+    monkeypatch.setattr(metadata, "version", of_others)
+    assert facts()["livecomp"] == livecomp.__version__
 
 
 def test_runs_of_other_scenes_are_told_apart() -> None:

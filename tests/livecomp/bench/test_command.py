@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from typer.testing import CliRunner
@@ -15,6 +15,7 @@ from livecomp.bench import Case, Measurement
 from livecomp.bench import pipeline as bench_pipeline
 from livecomp.bench.report import read_report
 from livecomp.cli import app
+from livecomp.cli import bench as bench_command
 from livecomp.cli.bench import SLOWER, Preset, _cases, _Wanted
 from livecomp.composite.fused import FusedCompositor
 from livecomp.config import Config
@@ -42,6 +43,28 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     return None
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--harmonizer", "magic"], "no harmonizer 'magic'"),
+        (["--segmenter", "magic"], "no segmentation model 'magic'"),
+        (["--backend", "auto", "--backend", "magic"], "--backend magic: expected auto, tensorrt"),
+        (["--background", "magic.png"], "no background 'magic.png'"),
+        (["--device", "/dev/video10"], "without --live"),
+    ],
+)
+def test_what_cannot_be_is_told_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], words: str
+) -> None:
+    def never(*_: object) -> NoReturn:
+        raise AssertionError("it was measured")
+
+    monkeypatch.setattr(bench_command, "_measure", never)
+    result = runner.invoke(app, [*SMALL, *options])
+    assert isinstance(result.exception, ConfigError), result.exception
+    assert words in str(result.exception)
+
+
 def test_it_prints_a_table_and_writes_files_named_after_the_machine(tmp_path: Path) -> None:
     result = runner.invoke(app, [*SMALL, "-o", str(tmp_path), "--no-plots"])
     assert result.exit_code == 0, result.output
@@ -57,6 +80,13 @@ def test_it_prints_a_table_and_writes_files_named_after_the_machine(tmp_path: Pa
     assert row.harmonizing is not None
     assert 0 <= row.harmonizing < 1
     assert json.loads(path.read_text())["machine"]["load after"]
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_files_of_the_gpu_and_the_cpu_do_not_replace_one_another(tmp_path: Path) -> None:
+    for options in ([], ["--compute", "cpu"]):
+        assert runner.invoke(app, [*SMALL, *options, "-o", str(tmp_path), "--no-plots"]).exit_code == 0
+    assert {path.name.rpartition("--")[2] for path in tmp_path.glob("*.json")} == {"auto.json", "auto-cpu.json"}
 
 
 @pytest.mark.usefixtures("in_this_process")
