@@ -38,8 +38,9 @@ def train(
     Raises:
         CheckpointError: A checkpoint is damaged or of another model.
         DivergedError: Loss or gradient is not finite.
-        OSError: Data are missing, or the last checkpoint cannot be written.
+        OSError: Data are missing, or the folder of the run or the last checkpoint cannot be written.
     """
+    out.mkdir(parents=True, exist_ok=True)  # told now, not after all pictures were decoded
     torch.set_flush_denormal(True)
     limit_threads(config.run.threads)
     with join_world() as world:

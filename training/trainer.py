@@ -113,7 +113,7 @@ class Trainer:
     Args:
         config: What to do.
         data: Folder that the configuration's paths are below.
-        out: Folder of the run: checkpoint and TensorBoard events.
+        out: Folder of the run, which is there: checkpoint and TensorBoard events.
         cache: Folder of decoded crops.
         world: This process among the others.
     """
@@ -237,9 +237,8 @@ class Trainer:
 
         Raises:
             DivergedError: Loss or gradient is not finite.
-            OSError: The folder of the run, or the last checkpoint, cannot be written.
+            OSError: The last checkpoint cannot be written.
         """
-        self.out.mkdir(parents=True, exist_ok=True)
         events = Events(self.out / "events") if self.world.rank == 0 else None
         try:
             while (position := locate(self.config, self.progress.samples)) is not None:

@@ -365,6 +365,16 @@ def test_the_command_line_tells_what_is_wrong(
     assert message in capsys.readouterr().err
 
 
+def test_a_run_that_has_no_folder_is_told_before_pictures_are_decoded(
+    data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    given = ["smoke", "--data", str(data_folder), "--cache", str(tmp_path / "cache")]
+    assert main([*given, "--out", str(tmp_path / "file")]) == 3
+    assert "File exists" in capsys.readouterr().err
+    assert not (tmp_path / "cache").exists()
+
+
 def test_a_damaged_checkpoint_is_not_trained_over(data_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "last.safetensors").write_bytes(b"\x00" * 50)
