@@ -1,4 +1,4 @@
-"""Which versions of the packages that matter are installed."""
+"""Which versions of LiveComp and of the packages that matter are installed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from importlib import metadata
 __all__ = ["package_versions"]
 
 _PACKAGES = (
+    "livecomp",
     "av",
     "numba",
     "numpy",

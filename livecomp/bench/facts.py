@@ -9,7 +9,6 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-import livecomp
 from engine.machine import cpu_features, cpu_name, gpu_fingerprint
 from livecomp.packages import package_versions
 
@@ -19,7 +18,6 @@ __all__ = ["facts", "load_average", "machine_slug"]
 def facts() -> dict[str, str]:
     """Facts by name; what cannot be known is left out."""
     found = {
-        "livecomp": livecomp.__version__,
         "commit": _commit(),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "processor": cpu_name(),
