@@ -150,7 +150,7 @@ class LoopbackWriter:
                 repair(self._guard)
 
     def close(self) -> None:
-        """Close the device first, then its guard; harmless when repeated."""
+        """Let readers go, then close the device, then its guard; harmless when repeated."""
         device, guard = self._device, self._guard
         self._device = self._guard = None
         if device is not None and self._is_keeping:

@@ -8,22 +8,83 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, Generic, Protocol, TypeVar
 
 import pytest
 
 from tests.v4l2.guest.machine import MODULES, SHARE, run_in_guest
 from tests.v4l2.guest.parts import MissingError, default_folder, get_parts
-from tests.v4l2.guest.story import CONFIG, CONFIG_TEXT, FACTS
+from tests.v4l2.guest.story import CONFIG, CONFIG_TEXT, FACTS, FPS
 from tests.v4l2.guest.warm import environment
 
-__all__ = ["GUEST_S", "run_story"]
+__all__ = ["FIRST_PICTURE_S", "GUEST_S", "RECONNECT_S", "STALL_S", "Told", "run_story"]
 
 GUEST_S = 270.0
 """No story takes longer."""
 
+RECONNECT_S = 2.0
+STALL_S = 1.0
+FIRST_PICTURE_S = 3.0
+"""A silent camera is given this long for its first picture, each time it is opened again."""
+
 _REPOSITORY = Path(__file__).parents[3]
+
+
+class Picture(Protocol):
+    """What was seen at a time, and of which kind it was."""
+
+    @property
+    def time_s(self) -> float: ...
+
+    @property
+    def kind(self) -> str: ...
+
+
+P = TypeVar("P", bound=Picture)
+
+
+@dataclass(frozen=True)
+class Told(Generic[P]):
+    """What a story left.
+
+    Args:
+        share: Folder with the logs.
+        facts: As the script wrote them.
+        pictures: What came out of the virtual camera, as it was seen.
+        driver_version: Of v4l2loopback; empty for 0.12.7, which does not tell.
+    """
+
+    share: Path
+    facts: dict[str, Any]
+    pictures: list[P]
+    driver_version: str
+
+    def mark(self, name: str) -> float:
+        """When something happened, Unix time in seconds."""
+        return float(self.facts["marks"][name])
+
+    def log(self, name: str) -> str:
+        """What a program printed."""
+        return (self.share / f"{name}.log").read_text()
+
+    def between(self, start: str, end: str, kind: str = "composite") -> list[P]:
+        """The pictures of a kind between two marks."""
+        start_s, end_s = self.mark(start), self.mark(end)
+        return [seen for seen in self.pictures if seen.kind == kind and start_s <= seen.time_s < end_s]
+
+    def delay_s(self, mark: str, kind: str) -> float:
+        """Seconds from a mark to the first picture of a kind."""
+        since_s = self.mark(mark)
+        return min(seen.time_s for seen in self.pictures if seen.kind == kind and seen.time_s > since_s) - since_s
+
+    def stretch(self, *quiet: tuple[str, str]) -> float:
+        """How many times slower than meant the product is here, at least 1: by its rate between marks, at the worst."""
+        times = [[seen.time_s for seen in self.between(*marks)] for marks in quiet]
+        return max(1.0, *(FPS * median(later - earlier for earlier, later in pairwise(row)) for row in times))
 
 
 def run_story(name: str, share: Path, modules: Mapping[str, Sequence[str]] = MODULES) -> tuple[dict[str, Any], str]:
