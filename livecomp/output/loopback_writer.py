@@ -38,6 +38,7 @@ from livecomp.output.v4l2 import (
     S_FMT,
     call_format,
     capabilities,
+    is_kept,
     keep,
     open_device,
     repair,
@@ -96,8 +97,18 @@ class LoopbackWriter:
     def _agree(self, device: int, fps: Fraction) -> None:
         if not takes_pictures(device, self._version):
             raise OSError(errno.EBUSY, "it takes no pictures now")
-        if self._can_keep and call_format(device, G_FMT) != (self._size_wh, I420):
+        was_kept = self._can_keep and is_kept(device)
+        if was_kept and call_format(device, G_FMT) != (self._size_wh, I420):
             keep(device, on=False)  # or the format would be kept, as it is in any case while somebody reads
+        try:
+            self._set_format(device)
+        except OSError:
+            if was_kept:
+                keep(device, on=True)  # that reader still waits, for whoever has the right size
+            raise
+        set_rate(device, fps)
+
+    def _set_format(self, device: int) -> None:
         call_format(device, S_FMT, *self._size_wh)
         found, code = call_format(device, G_FMT)
         if found != self._size_wh or code != I420:
@@ -108,7 +119,6 @@ class LoopbackWriter:
                 f"{self.path} keeps {found[0]}x{found[1]} {name} instead of {width}x{height} YU12, since "
                 f"{watching} has it open; close that program, or use the size it has now"
             )
-        set_rate(device, fps)
 
     def _trouble(self, what: str, error: OSError) -> OutputError:
         if error.errno == errno.EBUSY:

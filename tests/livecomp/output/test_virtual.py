@@ -389,9 +389,7 @@ def test_a_second_producer_is_refused_and_told_who_has_it(sticky: Tree) -> None:
         first.finish()
 
 
-@pytest.mark.v4l2
-def test_a_size_that_the_driver_keeps_is_an_error(sticky: Tree) -> None:
-    script = """
+KEEPING = """
 from livecomp.output import loopback_writer
 real = loopback_writer.call_format
 def keeps(device, number, *size_wh):
@@ -402,9 +400,30 @@ try:
 except OutputError as error:
     print(error)
 """
-    with sticky.run(script) as program:
+
+
+@pytest.mark.v4l2
+def test_a_size_that_the_driver_keeps_is_an_error(sticky: Tree) -> None:
+    with sticky.run(KEEPING) as program:
         assert "keeps 32x24 YU12 instead of 64x48" in program.line()
         program.finish()
+
+
+@pytest.mark.v4l2
+def test_a_viewer_of_another_size_goes_on_waiting_for_whoever_has_that(tmp_path: Path, fake_v4l2: Path) -> None:
+    tree = Tree(tmp_path, fake_v4l2, has_tokens=True)
+    smaller = """
+sink = VirtualCameraSink(sys.argv[2], size_wh=(32, 24), fps=30, root=Path(sys.argv[1]))
+sink.open(); sink.write(Composite(freeze(np.zeros((24, 32, 3), np.uint8)), 0)); print("on"); input()
+"""
+    with tree.run(smaller) as program:
+        assert program.line() == "on"
+        program.kill()
+    assert tree.camera.keeps_format
+    with tree.run(KEEPING) as program:
+        assert "keeps 32x24 YU12 instead of 64x48" in program.line()
+        program.finish()
+    assert tree.camera.keeps_format
 
 
 @pytest.mark.v4l2
