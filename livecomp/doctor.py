@@ -17,6 +17,8 @@ from livecomp.errors import DependencyError, LiveCompError
 from livecomp.gpu.choice import find_backend
 from livecomp.models import list_models, model_path
 from livecomp.output.loopback import VirtualCameraInfo, list_virtual_cameras
+from livecomp.output.pipewire.library import PipewireInfo, find_pipewire
+from livecomp.output.virtual import ONLY_PIPEWIRE
 from livecomp.packages import package_versions
 
 __all__ = ["EngineReport", "NetworkReport", "Report", "examine"]
@@ -64,6 +66,7 @@ class Report:
         networks: Every network.
         cameras: Every camera.
         virtual_cameras: Every device of v4l2loopback.
+        pipewire: Whether there can be a virtual camera by PipeWire.
         advice: What to do next, one sentence each.
     """
 
@@ -72,6 +75,7 @@ class Report:
     networks: list[NetworkReport]
     cameras: list[CameraInfo]
     virtual_cameras: list[VirtualCameraInfo]
+    pipewire: PipewireInfo
     advice: list[str]
 
 
@@ -83,7 +87,8 @@ def examine(*, measure: bool = True, root: Path = Path("/")) -> Report:
         root: Where dev, sys and proc are.
     """
     cameras, virtual_cameras = list_cameras(root), list_virtual_cameras(root)
-    advice = _device_advice(cameras, virtual_cameras)
+    pipewire = find_pipewire()
+    advice = _device_advice(cameras, virtual_cameras, pipewire)
     networks = []
     for info in list_models():
         engines: list[str] = []
@@ -110,16 +115,19 @@ def examine(*, measure: bool = True, root: Path = Path("/")) -> Report:
         advice.append("There is no private cache folder for compiled loops, so every start compiles them anew.")
     if not any(report.name == "openvino" and report.found for report in engines_found):
         advice.append("OpenVINO may run the networks faster: python -m pip install 'livecomp[openvino]'")
-    return Report(_system(), engines_found, networks, cameras, virtual_cameras, advice)
+    return Report(_system(), engines_found, networks, cameras, virtual_cameras, pipewire, advice)
 
 
-def _device_advice(cameras: list[CameraInfo], virtual_cameras: list[VirtualCameraInfo]) -> list[str]:
+def _device_advice(
+    cameras: list[CameraInfo], virtual_cameras: list[VirtualCameraInfo], pipewire: PipewireInfo
+) -> list[str]:
     advice = [f"{camera.name}: {camera.trouble}" for camera in cameras if camera.trouble]
     if not cameras:
         advice.append("There is no camera; `livecomp run --camera FILE` plays a video in its place.")
     advice += [f"{device.label} ({device.path}): {fault}" for device in virtual_cameras for fault in device.faults]
     if not virtual_cameras and sys.platform.startswith("linux"):
-        advice.append("There is no virtual camera; run: livecomp setup v4l2loopback")
+        none = "There is no virtual camera; run: livecomp setup v4l2loopback"
+        advice.append(f"The virtual camera: {ONLY_PIPEWIRE}" if pipewire.version else none)
     elif not sys.platform.startswith("linux") and find_spec("pyvirtualcam") is None:
         advice.append(
             "A virtual camera needs OBS or, on Windows, UnityCapture (start OBS's once), and a package: "

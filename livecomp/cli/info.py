@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from livecomp.capture.devices import CameraInfo
     from livecomp.capture.negotiate import Mode
     from livecomp.output.loopback import VirtualCameraInfo
+    from livecomp.output.pipewire.library import PipewireInfo
 
 __all__: list[str] = []
 
@@ -51,19 +52,23 @@ def devices(
     """List cameras with what they can, and virtual cameras with what is wrong with them."""
     from livecomp.capture.devices import list_cameras
     from livecomp.output.loopback import list_virtual_cameras
+    from livecomp.output.pipewire.library import find_pipewire
 
-    cameras, virtual_cameras = list_cameras(), list_virtual_cameras()
+    cameras, virtual_cameras, pipewire = list_cameras(), list_virtual_cameras(), find_pipewire()
     if as_json:
         report = {
             "cameras": [asdict(camera) for camera in cameras],
             "virtual_cameras": [asdict(device) for device in virtual_cameras],
+            "pipewire": asdict(pipewire),
         }
         typer.echo(json.dumps(report, indent=2, default=float))  # rates are fractions
         return
-    _print_devices(cameras, virtual_cameras)
+    _print_devices(cameras, virtual_cameras, pipewire)
 
 
-def _print_devices(cameras: Sequence[CameraInfo], virtual_cameras: Sequence[VirtualCameraInfo]) -> None:
+def _print_devices(
+    cameras: Sequence[CameraInfo], virtual_cameras: Sequence[VirtualCameraInfo], pipewire: PipewireInfo
+) -> None:
     if not cameras:
         stdout.print("no camera")
     for camera in cameras:
@@ -74,7 +79,7 @@ def _print_devices(cameras: Sequence[CameraInfo], virtual_cameras: Sequence[Virt
             stdout.print(f"  {fourcc} {sizes}".rstrip(), highlight=False, soft_wrap=True)
         if camera.trouble:
             stdout.print(f"  {camera.trouble}", style="yellow", highlight=False, soft_wrap=True)
-    if not virtual_cameras:
+    if not virtual_cameras and not pipewire.version:
         elsewhere = "virtual cameras are listed on Linux alone; `livecomp run` finds that of OBS"
         none = "no virtual camera" if sys.platform.startswith("linux") else elsewhere
         stdout.print(none, highlight=False, soft_wrap=True)
@@ -85,6 +90,9 @@ def _print_devices(cameras: Sequence[CameraInfo], virtual_cameras: Sequence[Virt
         stdout.print(line, highlight=False, soft_wrap=True)
         for fault in device.faults:
             stdout.print(f"  {fault}", style="yellow", highlight=False, soft_wrap=True)
+    if pipewire.version:
+        line = f"virtual camera LiveComp (PipeWire {pipewire.version}): there while a call runs"
+        stdout.print(line, highlight=False, soft_wrap=True)
 
 
 def _mode(mode: Mode) -> str:
@@ -129,6 +137,7 @@ def doctor(
     _print_devices(
         [replace(camera, trouble="") for camera in report.cameras],
         [replace(device, faults=()) for device in report.virtual_cameras],
+        report.pipewire,
     )
     for sentence in report.advice:
         stdout.print(sentence, style="yellow", soft_wrap=True)

@@ -7,7 +7,7 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -29,7 +29,7 @@ from livecomp.errors import ConfigError, DependencyError
 from livecomp.live.session import LiveSession
 from livecomp.output import Sink
 from livecomp.output.viewers import ViewerWatch
-from livecomp.output.virtual import VirtualCameraSink
+from livecomp.output.virtual import VirtualCameraSink, virtual_cameras
 from livecomp.paths import is_file, user_folder
 
 __all__ = ["CallOptions", "default_config_file", "run_call"]
@@ -100,17 +100,17 @@ def run_call(
     live = config.live
     size_wh, fps = (live.width, live.height), Fraction(live.fps).limit_denominator(1001)
     page = PreviewSink() if options.preview else None
-    camera = None
+    cameras: list[VirtualCameraSink] = []
     if options.virtual_camera:
-        camera = VirtualCameraSink(live.device, size_wh=size_wh, fps=fps, root=options.root)
-    sinks: list[Sink] = [sink for sink in (camera, page) if sink is not None]
-    watch = None if camera is None else ViewerWatch(lambda: _viewers(camera, page))
+        cameras = virtual_cameras(live.device, size_wh=size_wh, fps=fps, root=options.root)
+    sinks: list[Sink] = [*cameras, *([page] if page is not None else [])]
+    watch = ViewerWatch(lambda: _viewers(cameras, page)) if cameras else None
     session = LiveSession(
         config,
         source=open_camera(live.camera, size_wh=size_wh, fps=fps, root=options.root),
         sinks=sinks,
         watch=watch,
-        device=lambda: "preview" if camera is None else f"{camera.label} ({camera.device})",
+        device=lambda: _names(cameras) if cameras else "preview",
     )
     # no Event: what a signal interrupts may hold its lock, and would wait for itself
     stop: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -153,10 +153,21 @@ def _is_asked(stop: queue.SimpleQueue[None]) -> bool:
     return True
 
 
-def _viewers(camera: VirtualCameraSink, page: PreviewSink | None) -> int | None:
+def _viewers(cameras: Sequence[VirtualCameraSink], page: PreviewSink | None) -> int | None:
     if page is not None and page.viewers:
         return page.viewers
-    return camera.viewers()
+    counts = [camera.viewers() for camera in cameras]
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
+def _names(cameras: Sequence[VirtualCameraSink]) -> str:
+    """Of those that are open, as "LiveComp (/dev/video10, PipeWire)"."""
+    places: dict[str, list[str]] = {}
+    for camera in cameras:
+        if camera.device:
+            places.setdefault(camera.label, []).append(camera.device)
+    return ", ".join(f"{label} ({', '.join(devices)})" for label, devices in places.items())
 
 
 @contextmanager

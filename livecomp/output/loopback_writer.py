@@ -44,6 +44,7 @@ from livecomp.output.v4l2 import (
     repair,
     set_rate,
 )
+from livecomp.output.viewers import viewers
 
 __all__ = ["LoopbackWriter"]
 
@@ -158,6 +159,10 @@ class LoopbackWriter:
             with suppress(OSError):  # the picture was written, and the next write says what is wrong
                 self._guard = open_device(self.path)
                 repair(self._guard)
+
+    def viewers(self) -> int | None:
+        """How many programs watch; None when that cannot be known."""
+        return viewers(self.path, self._root)
 
     def close(self) -> None:
         """Let readers go, then close the device, then its guard; harmless when repeated."""

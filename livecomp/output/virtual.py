@@ -1,10 +1,12 @@
 """The virtual camera: what video-call programs show as "LiveComp".
 
-On Linux pictures go straight to v4l2loopback; on Windows and macOS pyvirtualcam brings them to OBS or UnityCapture.
+On Linux pictures go straight to v4l2loopback and to PipeWire; on Windows and macOS pyvirtualcam brings them to OBS or
+UnityCapture.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 from fractions import Fraction
@@ -14,12 +16,23 @@ from typing import Any, Protocol
 from livecomp.errors import ConfigError, DependencyError, OutputError, reason
 from livecomp.frame import Composite, U8Array
 from livecomp.output.check import check_composite
+from livecomp.output.loopback import list_virtual_cameras
 from livecomp.output.loopback_writer import LoopbackWriter
-from livecomp.output.viewers import viewers
+from livecomp.output.pipewire.library import find_pipewire
+from livecomp.output.pipewire.writer import PipewireWriter
 
-__all__ = ["VirtualCameraSink"]
+__all__ = ["ONLY_PIPEWIRE", "VirtualCameraSink", "virtual_cameras"]
+
+log = logging.getLogger(__name__)
+
+ONLY_PIPEWIRE = (
+    "without v4l2loopback only programs that look for cameras in PipeWire see LiveComp; for others, as Zoom and "
+    "Chromium, run: livecomp setup v4l2loopback"
+)
+"""What to tell where PipeWire has the only virtual camera."""
 
 _LOOPBACK = "v4l2loopback"
+_PIPEWIRE = "pipewire"
 
 
 class _Writer(Protocol):
@@ -27,6 +40,8 @@ class _Writer(Protocol):
     label: str
 
     def send(self, rgb: U8Array) -> None: ...
+
+    def viewers(self) -> int | None: ...
 
     def close(self) -> None: ...
 
@@ -61,6 +76,9 @@ class _PyvirtualcamWriter:
         except (RuntimeError, OSError) as error:
             raise OutputError(f"cannot write to the virtual camera {self.label}: {reason(error)}") from error
 
+    def viewers(self) -> int | None:
+        return None  # no backend tells
+
     def close(self) -> None:
         try:
             self._camera.close()
@@ -74,11 +92,11 @@ class VirtualCameraSink:
     `write` does not wait for the next frame's time. After an `OutputError` it is closed, and can be opened again.
 
     Args:
-        device: "auto" for the first that is free, its path, or its label.
+        device: "auto" for the first that is free, its path, or its label; PipeWire has but one, which LiveComp makes.
         size_wh: Width and height in pixels, both even.
         fps: Pictures a second that readers are told to expect.
-        backend: None for v4l2loopback on Linux and whatever pyvirtualcam finds elsewhere; or "v4l2loopback", or the
-            name of one of pyvirtualcam's backends: "obs", "unitycapture".
+        backend: None for v4l2loopback on Linux and whatever pyvirtualcam finds elsewhere; or "v4l2loopback",
+            "pipewire", or the name of one of pyvirtualcam's backends: "obs", "unitycapture".
         root: Where dev, sys and proc are.
     """
 
@@ -108,13 +126,10 @@ class VirtualCameraSink:
         """What video-call programs call it; "" when it is not open."""
         return self._writer.label if self._writer is not None else ""
 
-    @property
-    def _is_loopback(self) -> bool:
-        return self._backend == _LOOPBACK or (self._backend is None and sys.platform.startswith("linux"))
-
     def viewers(self) -> int | None:
         """How many programs watch it; None when that cannot be known."""
-        return viewers(self.device, self._root) if self._is_loopback and self.device else None
+        writer = self._writer
+        return writer.viewers() if writer is not None else None
 
     def open(self) -> None:
         """See `Sink.open`.
@@ -131,7 +146,9 @@ class VirtualCameraSink:
             raise ConfigError(f"a virtual camera needs a rate of 1 to 1000 frames per second, received {self._fps}")
         fps = Fraction(self._fps).limit_denominator(1001)
         self.close()
-        if self._is_loopback:
+        if self._backend == _PIPEWIRE:
+            self._writer = PipewireWriter(self._size_wh, fps)
+        elif self._backend == _LOOPBACK or (self._backend is None and sys.platform.startswith("linux")):
             self._writer = LoopbackWriter(self._device, self._size_wh, fps, self._root)
         else:
             self._writer = _PyvirtualcamWriter(self._device, self._size_wh, fps, self._backend)
@@ -159,3 +176,34 @@ class VirtualCameraSink:
             self.close()
         except OutputError:  # the device is gone, and so is the reason to tell
             return
+
+
+def virtual_cameras(
+    device: str, *, size_wh: tuple[int, int], fps: Fraction | float, root: Path = Path("/")
+) -> list[VirtualCameraSink]:
+    """The virtual cameras that a call is shown in.
+
+    Args:
+        device: "pipewire" for that alone; a path or label for that alone; "auto" for all there are on Linux, the first
+            free one of v4l2loopback and PipeWire's, since each has readers that do not see the other.
+        size_wh: As for `VirtualCameraSink`.
+        fps: As for `VirtualCameraSink`.
+        root: As for `VirtualCameraSink`.
+
+    Returns:
+        One at least, none of them open; opening tells what is wrong.
+    """
+    backends: list[str | None] = [None]
+    if device == _PIPEWIRE:
+        backends = [_PIPEWIRE]
+    elif device == "auto" and sys.platform.startswith("linux"):
+        found = find_pipewire()
+        has_devices = bool(list_virtual_cameras(root))
+        if found.trouble:
+            log.debug("no virtual camera by PipeWire: %s", found.trouble)
+        elif has_devices:
+            backends = [_LOOPBACK, _PIPEWIRE]
+        else:
+            backends = [_PIPEWIRE]
+            log.warning("%s", ONLY_PIPEWIRE)
+    return [VirtualCameraSink(device, size_wh=size_wh, fps=fps, backend=name, root=root) for name in backends]
