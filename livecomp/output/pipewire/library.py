@@ -20,12 +20,16 @@ from livecomp.errors import OutputError
 __all__ = [
     "META_HEADER",
     "Buffer",
+    "Chunk",
+    "Data",
     "Events",
     "Header",
     "Hook",
+    "Meta",
     "ParamChanged",
     "PipewireInfo",
     "Session",
+    "StreamBuffer",
     "find_pipewire",
 ]
 
@@ -35,11 +39,15 @@ META_HEADER = 1
 """Type of the metadata that is a `Header`."""
 
 
-class _Chunk(Structure):
+class Chunk(Structure):
+    """Which part of the memory the picture is in."""
+
     _fields_ = [("offset", c_uint32), ("size", c_uint32), ("stride", c_int32), ("flags", c_int32)]
 
 
-class _Data(Structure):
+class Data(Structure):
+    """Memory of one plane."""
+
     _fields_ = [
         ("type", c_uint32),
         ("flags", c_uint32),
@@ -47,7 +55,7 @@ class _Data(Structure):
         ("mapoffset", c_uint32),
         ("maxsize", c_uint32),
         ("data", c_void_p),
-        ("chunk", POINTER(_Chunk)),
+        ("chunk", POINTER(Chunk)),
     ]
 
 
@@ -57,17 +65,21 @@ class Header(Structure):
     _fields_ = [("flags", c_uint32), ("offset", c_uint32), ("pts", c_int64), ("dts_offset", c_int64), ("seq", c_uint64)]
 
 
-class _Meta(Structure):
+class Meta(Structure):
+    """Metadata of one type."""
+
     _fields_ = [("type", c_uint32), ("size", c_uint32), ("data", POINTER(Header))]
 
 
 class Buffer(Structure):
     """One picture with its metadata."""
 
-    _fields_ = [("n_metas", c_uint32), ("n_datas", c_uint32), ("metas", POINTER(_Meta)), ("datas", POINTER(_Data))]
+    _fields_ = [("n_metas", c_uint32), ("n_datas", c_uint32), ("metas", POINTER(Meta)), ("datas", POINTER(Data))]
 
 
-class _StreamBuffer(Structure):
+class StreamBuffer(Structure):
+    """A buffer as a stream lends it."""
+
     _fields_ = [("buffer", POINTER(Buffer))]  # and more, which is not used
 
 
@@ -115,8 +127,8 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "pw_stream_connect": (c_int, [c_void_p, c_int, c_uint32, c_int, POINTER(c_char_p), c_uint32]),
     "pw_stream_update_params": (c_int, [c_void_p, POINTER(c_char_p), c_uint32]),
     "pw_stream_get_state": (c_int, [c_void_p, POINTER(c_char_p)]),
-    "pw_stream_dequeue_buffer": (POINTER(_StreamBuffer), [c_void_p]),
-    "pw_stream_queue_buffer": (c_int, [c_void_p, POINTER(_StreamBuffer)]),
+    "pw_stream_dequeue_buffer": (POINTER(StreamBuffer), [c_void_p]),
+    "pw_stream_queue_buffer": (c_int, [c_void_p, POINTER(StreamBuffer)]),
     "pw_stream_trigger_process": (c_int, [c_void_p]),
     "pw_stream_destroy": (None, [c_void_p]),
 }

@@ -1,4 +1,4 @@
-"""Somebody in a call: a headless Chromium that shows a camera, and tells what it sees in every frame.
+"""Somebody in a call: a headless Chromium or Firefox that shows a camera, and tells what it sees in every frame.
 
 No driver program is needed: the page fetches its commands from a small server here and posts its reports to it.
 """
@@ -18,15 +18,16 @@ import tempfile
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import IO, Any, Self
 
-__all__ = ["PROGRAM", "Seen", "Viewer", "ViewerError"]
+__all__ = ["FIREFOX", "PROGRAM", "Seen", "Viewer", "ViewerError"]
 
 PROGRAM = "chromium-headless-shell"
+FIREFOX = "firefox-esr"
 PAGE = Path(__file__).with_name("page.html")
 
 _FLAGS = (
@@ -43,12 +44,20 @@ _FLAGS = (
     "--use-fake-ui-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
 )
+_PREFERENCES = {
+    "browser.shell.checkDefaultBrowser": False,
+    "datareporting.policy.dataSubmissionEnabled": False,
+    "media.autoplay.default": 0,
+    "media.navigator.permission.disabled": True,
+    "media.peerconnection.ice.loopback": True,
+    "media.peerconnection.ice.obfuscate_host_addresses": False,
+}
 _POLL_S = 1.0
 _PATIENCE_S = 5.0
 
 
 class ViewerError(Exception):
-    """Chromium ended, could not do what it was asked, or said nothing in time."""
+    """The browser ended, could not do what it was asked, or said nothing in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +89,25 @@ class Viewer:
         size_wh: Size to ask for, pixels.
         fake_camera: A .y4m file of one frame, which Chromium reads again and again as its only camera; the computer's
             cameras without it.
+        program: PROGRAM or FIREFOX.
+        by_pipewire: Whether it asks PipeWire for cameras, not the kernel.
+        variables: Its environment; None for that of the tests.
     """
 
-    def __init__(self, label: str, *, size_wh: tuple[int, int], fake_camera: Path | None = None) -> None:
+    def __init__(
+        self,
+        label: str,
+        *,
+        size_wh: tuple[int, int],
+        fake_camera: Path | None = None,
+        program: str = PROGRAM,
+        by_pipewire: bool = False,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self._label = label
+        self._program = program
+        self._by_pipewire = by_pipewire
+        self._variables = variables
         self._size_wh = size_wh
         self._fake_camera = fake_camera
         self._commands: queue.Queue[str] = queue.Queue()
@@ -98,24 +122,39 @@ class Viewer:
 
     def __enter__(self) -> Self:
         """Start serving, and the browser; `wait_for("loaded", ...)` says when the page is there."""
-        program = shutil.which(PROGRAM)
+        program = shutil.which(self._program)
         if program is None:
-            raise ViewerError(f"{PROGRAM} is not installed")
+            raise ViewerError(f"{self._program} is not installed")
         self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._serving = threading.Thread(target=self._server.serve_forever, name="viewer-server")
         self._serving.start()
         self._profile = Path(tempfile.mkdtemp(prefix="livecomp-viewer-"))
         self._log = self.log.open("wb")
-        flags = [*_FLAGS, f"--user-data-dir={self._profile}", "--remote-debugging-port=0"]
-        if self._fake_camera is not None:
-            flags += ["--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={self._fake_camera}"]
         width, height = self._size_wh
         query = urllib.parse.urlencode({"label": self._label, "width": width, "height": height})
         address = f"http://127.0.0.1:{self._server.server_port}/?{query}"
         # a session of its own: the program is a script, and many processes
-        command = [program, *flags, address]
-        self._browser = subprocess.Popen(command, stdout=self._log, stderr=self._log, start_new_session=True)
+        self._browser = subprocess.Popen(
+            [program, *self._flags(), address],
+            env=self._variables,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+        )
         return self
+
+    def _flags(self) -> list[str]:
+        if self._program == FIREFOX:
+            preferences = {**_PREFERENCES, "media.webrtc.camera.allow-pipewire": self._by_pipewire}
+            lines = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in preferences.items()]
+            (self._profile / "user.js").write_text("".join(lines))
+            return ["--headless", "--no-remote", "--profile", str(self._profile)]
+        flags = [*_FLAGS, f"--user-data-dir={self._profile}", "--remote-debugging-port=0"]
+        if self._by_pipewire:
+            flags.append("--enable-features=WebRtcPipeWireCamera")
+        if self._fake_camera is not None:
+            flags += ["--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={self._fake_camera}"]
+        return flags
 
     def __exit__(self, *_: object) -> None:
         """End the browser and the server."""
