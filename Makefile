@@ -1,8 +1,8 @@
 # make demo    harmonize the built-in portrait into the built-in scene: a video and a before/after picture in demo-out/
 # make test    linters, type checker, import contracts and the whole test suite
 # make test-v4l2
-#              calls with real drivers and a real browser, in a guest; gets both through apt, as root on Debian,
-#              and says why where it cannot
+#              calls with real drivers and a real browser, in a guest, and with PipeWire and browsers as a desktop has
+#              them; gets all of it through apt, as root on Debian, and says why where it cannot
 #
 # Each makes its own virtual environment in .venv when none is there.
 
@@ -25,7 +25,8 @@ test: $(extra) check
 
 test-v4l2: $(extra)
 	-$(bin)/python -m tests.v4l2.guest.parts
-	LIVECOMP_GUEST=1 $(bin)/python -m pytest -k "guest or browser" tests/v4l2
+	-$(bin)/python -m tests.pipewire.desktop
+	LIVECOMP_GUEST=1 $(bin)/python -m pytest -k "guest or browser or pipewire" tests/v4l2 tests/pipewire
 
 check: $(extra)
 	$(bin)/ruff check .

@@ -172,12 +172,16 @@ class Presenter:
         return Recent(len(rows) / (_WINDOW_NS / 1e9), float(p50), float(p95))
 
     def stop(self) -> None:
-        """End the thread and close the sinks; harmless when repeated."""
+        """End the thread and close the sinks; harmless when repeated.
+
+        A slate is the last they get: some programs go on showing their last picture when a camera is gone.
+        """
         self._stopping.set()
         self.inbox.close()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+            self._show(self._slate("slate"), time.monotonic_ns())
             for sink in self._sinks:
                 sink.close()
 

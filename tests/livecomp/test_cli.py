@@ -63,7 +63,7 @@ def test_models_lists_hashes_and_licences(tmp_path: Path, monkeypatch: pytest.Mo
 def test_devices_are_listed_for_people_and_for_programs() -> None:
     assert "virtual camera" in run("devices").stdout
     found = json.loads(run("devices", "--json").stdout)
-    assert set(found) == {"cameras", "virtual_cameras"}
+    assert set(found) == {"cameras", "virtual_cameras", "pipewire"}
 
 
 def test_the_configuration_file_is_printed_and_accepted(tmp_path: Path) -> None:

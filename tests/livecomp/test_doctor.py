@@ -7,6 +7,7 @@ import pytest
 from livecomp import doctor, models
 from livecomp.cli import info
 from livecomp.doctor import examine
+from livecomp.output.pipewire.library import PipewireInfo
 
 
 def test_it_ranks_engines_for_each_network_and_gives_reasons() -> None:
@@ -33,17 +34,31 @@ def test_a_damaged_network_is_named_with_advice(tmp_path: Path, monkeypatch: pyt
     assert any("live" in sentence for sentence in report.advice)
 
 
-@pytest.mark.parametrize(("platform", "words"), [("linux", "setup v4l2loopback"), ("darwin", "livecomp[virtualcam]")])
+@pytest.mark.parametrize(
+    ("platform", "pipewire", "words", "listed"),
+    [
+        ("linux", PipewireInfo(trouble="not here"), "no virtual camera; run: livecomp setup v4l2", "no virtual camera"),
+        ("linux", PipewireInfo("1.2.3"), "in PipeWire see LiveComp; for others", "LiveComp (PipeWire 1.2.3)"),
+        ("darwin", PipewireInfo(trouble="not here"), "livecomp[virtualcam]", "`livecomp run` finds that of OBS"),
+    ],
+)
 def test_each_system_is_told_of_its_virtual_camera(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], platform: str, words: str
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    platform: str,
+    pipewire: PipewireInfo,
+    words: str,
+    listed: str,
 ) -> None:
     for name in ("list_cameras", "list_virtual_cameras"):
         monkeypatch.setattr(doctor, name, lambda root: [])
+    monkeypatch.setattr(doctor, "find_pipewire", lambda: pipewire)
     monkeypatch.setattr(doctor, "find_spec", lambda name: None, raising=False)
     monkeypatch.setattr("sys.platform", platform)
-    assert any(words in sentence for sentence in examine(measure=False).advice)
-    info._print_devices([], [])
-    assert ("no virtual camera" in capsys.readouterr().out) == (platform == "linux")
+    report = examine(measure=False)
+    assert any(words in sentence for sentence in report.advice)
+    info._print_devices([], [], report.pipewire)
+    assert listed in capsys.readouterr().out
 
 
 def test_what_is_long_is_broken_into_lines_and_not_cut_off(

@@ -1,6 +1,10 @@
 """What a desktop runs for its user so that programs see cameras: D-Bus, PipeWire, WirePlumber, and the portal.
 
 All of it is started here, in folders of the test's own, and without a display.
+
+    python -m tests.pipewire.desktop
+
+installs by apt what is missing, Firefox too.
 """
 
 from __future__ import annotations
@@ -17,7 +21,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-__all__ = ["PACKAGES", "PORTAL", "PROGRAMS", "Desktop", "why_not"]
+from tests.packages import MissingError, check_debian, install_programs
+from tests.v4l2.browser.viewer import FIREFOX, PROGRAM
+
+__all__ = ["PORTAL", "PROGRAMS", "Desktop", "why_not"]
 
 PROGRAMS = {
     "dbus-daemon": "dbus-daemon",
@@ -29,8 +36,8 @@ PROGRAMS = {
 }
 """What must be in the path, and Debian's package that it comes from."""
 
-PACKAGES = ("gstreamer1.0-pipewire", "gstreamer1.0-plugins-base", "xdg-desktop-portal")
-"""More packages, whose programs and plugins are elsewhere."""
+_MORE = ("gstreamer1.0-pipewire", "gstreamer1.0-plugins-base", "xdg-desktop-portal")
+_BROWSERS = {PROGRAM: PROGRAM, FIREFOX: FIREFOX}
 
 PORTAL = Path("/usr/libexec/xdg-desktop-portal")
 
@@ -182,3 +189,17 @@ class Desktop:
         size = size_wh[0] * size_wh[1] * 2
         found = target.read_bytes()
         return [found[start : start + size] for start in range(0, len(found), size)]
+
+
+def main() -> None:
+    """Install what is missing."""
+    try:
+        check_debian()
+        install_programs(PROGRAMS | _BROWSERS, *(_MORE if why_not() else ()))
+    except MissingError as error:
+        sys.exit(str(error))
+    sys.stdout.write("PipeWire, its session manager, the portal and browsers are installed\n")
+
+
+if __name__ == "__main__":
+    main()

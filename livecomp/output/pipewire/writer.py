@@ -29,6 +29,7 @@ from livecomp.output.pipewire.library import META_HEADER, Buffer, Events, Header
 __all__ = ["PipewireWriter"]
 
 _OPEN_S = 3.0
+_LAST_S = 0.1  # that readers have for the last picture, before it is taken away with the camera
 _ANY = 0xFFFFFFFF
 _OUTPUT = 1
 _MAP_BUFFERS, _DRIVER = 1 << 2, 1 << 3
@@ -112,6 +113,7 @@ class PipewireWriter:
         self._size_wh = size_wh
         self._lock = threading.Lock()
         self._sequence = 0
+        self._is_shown = False
         self._params = _array(_buffers(size_wh), _headers())
         self._events = Events(version=0, param_changed=ParamChanged(self._on_param_changed))
         self._hook = Hook()
@@ -189,7 +191,8 @@ class PipewireWriter:
             OutputError: PipeWire has ended.
         """
         with self._lock:
-            if self._state() != _STREAMING:
+            self._is_shown = self._state() == _STREAMING
+            if not self._is_shown:
                 return
             assert self._session is not None, "closed"
             library = self._session.library
@@ -217,9 +220,11 @@ class PipewireWriter:
         self._sequence += 1
 
     def close(self) -> None:
-        """Take the camera away; harmless when repeated."""
+        """Take the camera away, when readers had time for the last picture; harmless when repeated."""
         with self._lock:
             session, self._session = self._session, None
             if session is not None:
+                if self._is_shown:
+                    time.sleep(_LAST_S)
                 session.close(self._stream)
                 self._stream = None

@@ -644,6 +644,14 @@ def test_more_frames_than_wanted_are_left_out_and_fewer_are_all_shown() -> None:
         assert 14 <= len(call.sink.since(start)) <= 26
 
 
+@pytest.mark.parametrize("action", ["resume", "freeze"])
+def test_the_last_picture_of_all_is_a_slate(action: Action) -> None:
+    with running() as call:
+        call.session.act(action)
+        assert eventually(call.is_showing)
+    assert call.sink.written[-1][1].kind == "slate"
+
+
 def test_a_slow_camera_is_shown_without_slates_in_between() -> None:
     with running() as call:
         call.source.interval_s = 0.35

@@ -16,8 +16,9 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import pytest
 
+from tests.packages import MissingError
 from tests.v4l2.guest.machine import MODULES, SHARE, run_in_guest
-from tests.v4l2.guest.parts import MissingError, default_folder, get_parts
+from tests.v4l2.guest.parts import default_folder, get_parts
 from tests.v4l2.guest.story import CONFIG, CONFIG_TEXT, FACTS, FPS
 from tests.v4l2.guest.warm import environment
 

@@ -25,9 +25,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
 
+from tests.packages import MissingError, check_debian, install_programs, run, run_apt
 from tests.v4l2.guest.kernel import unpack_kernel
 
-__all__ = ["GuestParts", "MissingError", "default_folder", "get_parts"]
+__all__ = ["GuestParts", "default_folder", "get_parts"]
 
 PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86",
@@ -39,7 +40,6 @@ PROGRAMS = {
 }
 """What must be in the path, and the package it comes from."""
 
-_APT = ("-q", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=60", "-o", "Acquire::Retries=3")
 _COMPLETE = "complete with USB"
 _WANTED_MODULES = (
     "drivers/media/*",
@@ -52,10 +52,6 @@ _WANTED_MODULES = (
     "fs/overlayfs/*",
     "net/9p/*",
 )
-
-
-class MissingError(Exception):
-    """The guest cannot be had here; says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +87,7 @@ def get_parts(folder: Path | None = None) -> GuestParts:
     """
     folder = folder or default_folder()
     _check_computer()
-    _install_programs()
+    install_programs(PROGRAMS)
     release = _newest_kernel()
     driver = Path(os.environ["LIVECOMP_GUEST_DRIVER"]) if os.environ.get("LIVECOMP_GUEST_DRIVER") else None
     ready = folder / (f"{release}-{driver.name}" if driver else release)
@@ -113,37 +109,27 @@ def _parts(ready: Path) -> GuestParts:
 def _check_computer() -> None:
     if sys.platform != "linux" or platform.machine() != "x86_64":
         raise MissingError(f"the guest needs Linux on x86-64, this is {sys.platform} on {platform.machine()}")
-    release = platform.freedesktop_os_release()
-    if release.get("ID") != "debian" or shutil.which("apt-get") is None:
-        raise MissingError(f"the guest's kernel comes from Debian's packages, this is {release.get('PRETTY_NAME')}")
-    if os.geteuid() != 0:
-        raise MissingError("packages are installed and QEMU is run as root: run as root")
-
-
-def _install_programs() -> None:
-    packages = [package for program, package in PROGRAMS.items() if shutil.which(program) is None]
-    if packages:
-        _run_apt("install", *packages)
+    check_debian()
 
 
 def _newest_kernel() -> str:
     """Release of the kernel that Debian's newest stable image package brings."""
     for is_last in (False, True):
-        depends = _run("apt-cache", "depends", "linux-image-amd64")
+        depends = run("apt-cache", "depends", "linux-image-amd64")
         if match := re.search(r"Depends: linux-image-(\S+)", depends):
             return match[1]
         if not is_last:
-            _run("apt-get", "update", "-q")
+            run("apt-get", "update", "-q")
     raise MissingError("apt knows no linux-image-amd64: are Debian's main packages among its sources?")
 
 
 def _make(folder: Path, release: str, driver: Path | None) -> None:
     """Download, unpack and build in `folder`; the result is its subfolder `ready`."""
     headers = f"linux-headers-{release}"
-    needed = re.findall(r"Depends: (linux-(?:headers|kbuild)-\S+)", _run("apt-cache", "depends", headers))
+    needed = re.findall(r"Depends: (linux-(?:headers|kbuild)-\S+)", run("apt-cache", "depends", headers))
     kernel = f"linux-image-{release}"
     packages = [kernel, headers, *needed, "v4l2loopback-dkms", "busybox-static"]
-    _run_apt("download", *packages, cwd=folder)
+    run_apt("download", *packages, cwd=folder)
     debs = {path.name.partition("_")[0]: path for path in folder.glob("*.deb")}
     ready, build = folder / "ready", folder / "build"
     for made in (ready / "modules", build):
@@ -163,7 +149,7 @@ def _make(folder: Path, release: str, driver: Path | None) -> None:
         raise MissingError(f"Debian's packages hold no {' and no '.join(missing)} where they used to")
 
     for package in (headers, *needed, "v4l2loopback-dkms"):
-        _run("dpkg", "-x", str(debs[package]), str(build))
+        run("dpkg", "-x", str(debs[package]), str(build))
     if driver is None:
         driver = next((build / "usr/src").glob("v4l2loopback-*"))
     else:
@@ -178,7 +164,7 @@ def _build_module(module: Path, sources: Path, release: str) -> Path:
     text = makefile.read_text()
     makefile.write_text(re.sub(r"^include /usr/src/", f"include {sources}/", text, flags=re.MULTILINE))
     # type information for tracers would need pahole
-    _run("make", "-s", "-C", str(headers), f"M={module}", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules")
+    run("make", "-s", "-C", str(headers), f"M={module}", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules")
     return module / "v4l2loopback.ko"
 
 
@@ -192,25 +178,6 @@ def _files(package: Path, *patterns: str) -> Iterator[tuple[PurePath, bytes]]:
             content = archive.extractfile(member) if member.isfile() else None
             if content is not None and any(fnmatch(member.name, pattern) for pattern in patterns):
                 yield PurePath(member.name), content.read()
-
-
-def _run_apt(command: str, *packages: str, cwd: Path | None = None) -> None:
-    """Run apt-get; when it fails, once more with fresh lists."""
-    arguments = ["apt-get", command, *_APT, "-o", "APT::Sandbox::User=root", *packages]
-    try:
-        _run(*arguments, cwd=cwd)
-    except MissingError:
-        _run("apt-get", "update", "-q")
-        _run(*arguments, cwd=cwd)
-
-
-def _run(*arguments: str, cwd: Path | None = None) -> str:
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
-    result = subprocess.run(arguments, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        said = (result.stderr or result.stdout).strip()[-2000:]
-        raise MissingError(f"{' '.join(arguments[:2])} failed with {result.returncode}: {said}")
-    return result.stdout
 
 
 def main() -> None:
