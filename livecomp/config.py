@@ -161,7 +161,10 @@ class LiveConfig(_Section):
     """A call: camera in, virtual camera out."""
 
     camera: str = Field("auto", description="Number, path, name or stable id of a camera; auto takes the first.")
-    device: str = Field("auto", description="Path or label of the virtual camera; auto takes the first free one.")
+    device: str = Field(
+        "auto",
+        description="Path or label of the virtual camera, or pipewire; auto takes the first free one and PipeWire's.",
+    )
     width: int = Field(1280, ge=64, le=7680, multiple_of=2, description="Width of what the call sees, pixels.")
     height: int = Field(720, ge=64, le=4320, multiple_of=2, description="Height of what the call sees, pixels.")
     fps: float = Field(30, ge=1, le=120, description="Frames per second.")

@@ -41,7 +41,7 @@ Camera = Annotated[
     str | None,
     typer.Option("--camera", "-i", help="Number, path, name or stable id; or a video to play in its place."),
 ]
-Device = Annotated[str | None, typer.Option("--device", "-o", help="Path or label of the virtual camera.")]
+Device = Annotated[str | None, typer.Option("--device", "-o", help="Path or label of the virtual camera, or pipewire.")]
 Width = Annotated[int | None, typer.Option("--width", "-W", help="Width of what the call sees, pixels.")]
 Height = Annotated[int | None, typer.Option("--height", "-H", help="Height of what the call sees, pixels.")]
 Rate = Annotated[float | None, typer.Option("--fps", help="Frames per second.")]

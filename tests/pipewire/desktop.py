@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -122,6 +123,7 @@ class Desktop:
         (self.root / "portals/nobody.portal").write_text(
             "[portal]\nDBusName=org.example.Nobody\nInterfaces=org.freedesktop.impl.portal.Access;\nUseIn=none\n"
         )
+        (self.root / "portals/portals.conf").write_text("[preferred]\ndefault=nobody\n")  # from 1.17 on
         store = "org.freedesktop.impl.portal.PermissionStore"
         self.run(
             *("gdbus", "call", "--session", "--dest", store, "--object-path", "/" + store.replace(".", "/")),
@@ -181,13 +183,13 @@ class Desktop:
             size_wh: Of one.
             more: Options of pipewiresrc.
         """
-        target = self.root / "pictures.yuv"
-        self.run(
-            *("gst-launch-1.0", "-q", "pipewiresrc", "target-object=livecomp", f"num-buffers={count}", *more),
-            *("!", "video/x-raw,format=YUY2", "!", "filesink", f"location={target}"),
-        )
+        with tempfile.NamedTemporaryFile(dir=self.root) as target:
+            self.run(
+                *("gst-launch-1.0", "-q", "pipewiresrc", "target-object=livecomp", f"num-buffers={count}", *more),
+                *("!", "video/x-raw,format=YUY2", "!", "filesink", f"location={target.name}"),
+            )
+            found = Path(target.name).read_bytes()
         size = size_wh[0] * size_wh[1] * 2
-        found = target.read_bytes()
         return [found[start : start + size] for start in range(0, len(found), size)]
 
 
