@@ -156,9 +156,9 @@ def _is_asked(stop: queue.SimpleQueue[None]) -> bool:
 def _viewers(cameras: Sequence[VirtualCameraSink], page: PreviewSink | None) -> int | None:
     if page is not None and page.viewers:
         return page.viewers
-    counts = [camera.viewers() for camera in cameras]
+    counts = [camera.viewers() for camera in cameras if camera.device]  # what is closed has none
     known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
+    return sum(known) if counts and len(known) == len(counts) else None
 
 
 def _names(cameras: Sequence[VirtualCameraSink]) -> str:

@@ -61,6 +61,13 @@ class _KeptSink:
     def open(self) -> None:
         self.sink.open()
 
+    def try_to_open(self) -> None:
+        """Open it now, or later."""
+        try:
+            self.sink.open()
+        except Exception as error:  # the boundary of a stage: another sink, or a later try, may work
+            self._give_up(error, time.monotonic_ns())
+
     def write(self, composite: Composite, now_ns: int) -> bool:
         if self.trouble:
             if now_ns < self._retry_ns:
@@ -70,19 +77,19 @@ class _KeptSink:
             if self.trouble:
                 self.sink.open()
             self.sink.write(composite)
-        except Exception as error:  # the boundary of a stage: another sink, or a later try, may work
-            if not self.trouble:
-                log.warning("an output fails and is opened again until it works: %s", reason(error))
-            self.trouble = reason(error)
-            self._retry_ns = now_ns + _REOPEN_NS
-            self._drop()
+        except Exception as error:  # as above
+            self._give_up(error, now_ns)
             return False
         if self.trouble:
             log.warning("the output works again")
             self.trouble = ""
         return True
 
-    def _drop(self) -> None:
+    def _give_up(self, error: Exception, now_ns: int) -> None:
+        if not self.trouble:
+            log.warning("an output fails and is opened again until it works: %s", reason(error))
+        self.trouble = reason(error)
+        self._retry_ns = now_ns + _REOPEN_NS
         try:
             self.sink.abort()
         except LiveCompError as error:
@@ -137,17 +144,12 @@ class Presenter:
         """Open the sinks, show a slate, and go on showing something.
 
         Raises:
-            LiveCompError: A sink cannot be had; none is left open.
+            LiveCompError: The first sink cannot be had. Others are opened again until they work.
         """
-        opened: list[_KeptSink] = []
-        try:
-            for sink in self._sinks:
-                sink.open()
-                opened.append(sink)
-        except BaseException:
-            for sink in opened:
-                sink.close()
-            raise
+        for sink in self._sinks[:1]:
+            sink.open()
+        for sink in self._sinks[1:]:
+            sink.try_to_open()
         self._show(self._slate("resume"), time.monotonic_ns())
         self._thread = threading.Thread(target=self._run, name="livecomp-present", daemon=True)
         self._thread.start()

@@ -644,6 +644,26 @@ def test_more_frames_than_wanted_are_left_out_and_fewer_are_all_shown() -> None:
         assert 14 <= len(call.sink.since(start)) <= 26
 
 
+def test_a_second_output_that_cannot_be_had_is_told_and_opened_later() -> None:
+    second = WatchedSink()
+    second.broken = True
+
+    class TwoOutputs(Call):
+        def __init__(self, config: Config, **options: object) -> None:
+            super().__init__(config, **options)
+            sinks = [self.sink, second]
+            self.session = LiveSession(config, source=self.source, sinks=sinks, build=self.build)
+
+    with running(call_type=TwoOutputs) as call:
+        assert "the watched device is gone" in call.status().detail
+        assert not second.written
+        second.broken = False
+        assert eventually(lambda: bool(second.since(0)))
+        assert call.status().detail == ""
+    assert second.opened == 1
+    assert not second.is_open
+
+
 @pytest.mark.parametrize("action", ["resume", "freeze"])
 def test_the_last_picture_of_all_is_a_slate(action: Action) -> None:
     with running() as call:
