@@ -74,6 +74,7 @@ class Desktop:
         self.root = root
         self._running = ExitStack()
         self._media = ExitStack()
+        self._pipewire: subprocess.Popen[bytes] | None = None
         for folder in ("run", "config", "state", "cache", "home", "portals"):
             (root / folder).mkdir(mode=0o700, exist_ok=True)
 
@@ -108,7 +109,7 @@ class Desktop:
 
     def start_pipewire(self) -> None:
         """PipeWire and its session manager."""
-        self._start(self._media, "pipewire")
+        self._pipewire = self._start(self._media, "pipewire")
         self.wait_until(self._has_pipewire, "PipeWire")
         self._start(self._media, "wireplumber")
         self.wait_until(lambda: "WirePlumber" in self.run("pw-cli", "ls", "Client"), "WirePlumber")
@@ -121,6 +122,11 @@ class Desktop:
     def stop_pipewire(self) -> None:
         """As when it is restarted: every program loses its connection."""
         self._media.close()
+
+    def signal_pipewire(self, number: signal.Signals) -> None:
+        """Stop it, let it go on."""
+        assert self._pipewire is not None
+        self._pipewire.send_signal(number)
 
     def start_portal(self) -> None:
         """Through which browsers ask for cameras; it says yes to everybody."""
@@ -165,7 +171,7 @@ class Desktop:
             assert time.monotonic() < deadline, f"{what} did not come in {within_s} s:{self.said()}"
             time.sleep(0.02)
 
-    def _start(self, running: ExitStack, *command: str) -> None:
+    def _start(self, running: ExitStack, *command: str) -> subprocess.Popen[bytes]:
         log = (self.root / f"{Path(command[0]).name}.log").open("ab")
         process = subprocess.Popen(command, env=self.variables, stdout=log, stderr=log)
 
@@ -179,6 +185,7 @@ class Desktop:
             log.close()
 
         running.callback(end)
+        return process
 
     def pictures(self, count: int, size_wh: tuple[int, int], *more: str) -> Sequence[bytes]:
         """What a program that watches LiveComp gets, by GStreamer: frames of YUY2.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -146,6 +147,34 @@ def test_the_end_of_pipewire_is_told_and_a_new_one_takes_the_camera_again(deskto
         writer.close()
         writer.close()
     assert "livecomp" not in desktop.run("pw-cli", "ls", "Node")
+
+
+def test_a_pipewire_that_hangs_delays_nobody_and_goes_on(desktop: Desktop) -> None:
+    desktop.signal_pipewire(signal.SIGSTOP)
+    try:
+        start = time.monotonic()
+        writer = PipewireWriter(SIZE_WH, FPS)
+        assert time.monotonic() - start < 2
+        start = time.monotonic()
+        for number in range(10):
+            writer.send(numbered(number))
+        assert time.monotonic() - start < 0.2
+    finally:
+        desktop.signal_pipewire(signal.SIGCONT)
+    try:
+        with filming(writer):
+            assert len(numbers(desktop.pictures(10, SIZE_WH))) == 10
+            desktop.signal_pipewire(signal.SIGSTOP)
+            start = time.monotonic()
+            for number in range(10):
+                writer.send(numbered(number))
+            assert writer.viewers() is not None
+            assert time.monotonic() - start < 0.2
+            desktop.signal_pipewire(signal.SIGCONT)
+            assert len(numbers(desktop.pictures(10, SIZE_WH))) == 10
+    finally:
+        desktop.signal_pipewire(signal.SIGCONT)
+        writer.close()
 
 
 def test_the_library_prints_nothing(desktop: Desktop, capfd: pytest.CaptureFixture[str]) -> None:

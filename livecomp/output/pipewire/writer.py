@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import logging
 import os
 import threading
 import time
@@ -28,7 +29,9 @@ from livecomp.output.pipewire.library import META_HEADER, Buffer, Events, Header
 
 __all__ = ["PipewireWriter"]
 
-_OPEN_S = 3.0
+log = logging.getLogger(__name__)
+
+_OPEN_S = 1.0
 _LAST_S = 0.1  # that readers have for the last picture, before it is taken away with the camera
 _ANY = 0xFFFFFFFF
 _OUTPUT = 1
@@ -147,10 +150,12 @@ class PipewireWriter:
             raise OutputError(f"PipeWire refuses the camera: {os.strerror(-result)}")
 
     def _wait(self) -> None:
+        """Until it is taken or refused; where PipeWire hangs not for long, since others may wait for a picture."""
         end = time.monotonic() + _OPEN_S
         while self._state() == _CONNECTING:
             if time.monotonic() > end:
-                raise OutputError(f"PipeWire does not take the camera within {_OPEN_S:g} s")
+                log.warning("PipeWire does not answer; the camera is there as soon as it does")
+                return
             time.sleep(0.005)
 
     def _on_param_changed(self, data: object, kind: int, param: int | None) -> None:
@@ -191,9 +196,10 @@ class PipewireWriter:
             OutputError: PipeWire has ended.
         """
         with self._lock:
-            self._is_shown = self._state() == _STREAMING
-            if not self._is_shown:
+            self._is_shown = False
+            if self._state() != _STREAMING:
                 return
+            self._is_shown = True
             assert self._session is not None, "closed"
             library = self._session.library
             with self._session.locked():

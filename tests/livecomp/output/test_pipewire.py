@@ -275,12 +275,25 @@ def test_what_fails_at_the_start_leaves_nothing_behind(fake: Library) -> None:
     fake.refusal = errno.EINVAL
     with pytest.raises(OutputError, match="PipeWire refuses the camera: Invalid argument"):
         PipewireWriter(SIZE_WH, Fraction(30))
-    fake.refusal = 0
-    fake.state = CONNECTING
-    with pytest.raises(OutputError, match=r"does not take the camera within 0\.05 s"):
-        PipewireWriter(SIZE_WH, Fraction(30))
     assert not +fake.open
     assert fake.locks == 0
+
+
+def test_pipewire_that_hangs_is_not_waited_for_and_has_the_camera_when_it_answers(
+    fake: Library, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake.state = CONNECTING
+    camera = PipewireWriter(SIZE_WH, Fraction(30))
+    assert "PipeWire does not answer" in caplog.text
+    camera.send(some_picture())
+    assert camera.viewers() == 0
+    assert not fake.shown
+    fake.state = STREAMING
+    fake.lend()
+    camera.send(some_picture())
+    assert len(fake.shown) == 1
+    camera.close()
+    assert not +fake.open
 
 
 @pytest.mark.parametrize("fault", ["missing", "old"])
