@@ -23,6 +23,7 @@ from livecomp.gpu.whole import WholeFrame, WholeOptions
 from livecomp.harmonizers import Harmonizer
 from livecomp.harmonizers.registry import make_harmonizer
 from livecomp.segment import Segmenter
+from livecomp.segment.presence import PresenceFilter
 from livecomp.segment.registry import make_segmenter
 from livecomp.smooth import Smoother
 from livecomp.smooth.matte import MotionAdaptiveFilter
@@ -78,6 +79,9 @@ class SegmentConfig(_Section):
     model: str = Field("both", description="Matte model: general, landscape, both, rvm, mediapipe or chroma.")
     refine: bool = Field(True, description="Fit the matte to the picture's edges.")
     clear: bool = Field(True, description="Take away half-transparent furniture beside the person.")
+    people_only: bool = Field(
+        True, description="Calls: hide what neither has a face nor moves, such as a bed that is taken for a person."
+    )
     steady: Unit = Field(0.6, description="Weight of the past in a still pixel of the matte at 30 frames/s, 0..1.")
     threads: int = Field(1, ge=1, le=64, description="Threads of the matte model.")
     backend: str = Field("auto", description="What runs the networks: auto, onnxruntime, openvino, ...")
@@ -215,11 +219,12 @@ class Config(_Section):
             )
             raise ConfigError(problems) from error
 
-    def build(self, background: str | Path | None = None) -> Stages:
+    def build(self, background: str | Path | None = None, *, presence: PresenceFilter | None = None) -> Stages:
         """The stages that these options describe, none of them open.
 
         Args:
             background: What `open_background` takes, in place of `background.source`.
+            presence: Used if `segment.people_only`; neither opened nor closed by the stages. None outside of calls.
 
         Raises:
             ConfigError: A name is unknown, or a GPU was asked for that cannot do what is asked.
@@ -230,6 +235,7 @@ class Config(_Section):
         if not isinstance(scene, BlurBackground):
             placement = Placement(self.person.size, self.person.right, self.person.down)
         segment = self.segment
+        presence = presence if segment.people_only else None
         red, green, blue = bytes.fromhex(segment.key_color.removeprefix("#"))
         return Stages(
             segmenter=make_segmenter(
@@ -237,6 +243,7 @@ class Config(_Section):
                 matte_filter=MotionAdaptiveFilter(segment.steady) if segment.steady else None,
                 refine=segment.refine,
                 clear=segment.clear,
+                presence=presence,
                 backend=segment.backend,
                 threads=segment.threads,
                 model_file=segment.model_file,
@@ -257,7 +264,7 @@ class Config(_Section):
                 linear_light=self.composite.linear_light,
                 threads=self.composite.threads,
             ),
-            whole=self._whole_frame(str(source), placement),
+            whole=self._whole_frame(str(source), placement, presence),
             noise=self._noise_filter(),
             placement=placement,
         )
@@ -272,7 +279,7 @@ class Config(_Section):
             shading_strength=composite.shading_strength,
         )
 
-    def _whole_frame(self, background: str, placement: Placement) -> WholeFrame | None:
+    def _whole_frame(self, background: str, placement: Placement, presence: PresenceFilter | None) -> WholeFrame | None:
         """Whole frames on a GPU, where that is wanted and can be had; None for the stages of the CPU."""
         segment, composite = self.segment, self.composite
         if self.compute == "cpu":
@@ -298,6 +305,7 @@ class Config(_Section):
             backend=segment.backend,
             harmonizer=self.harmonize.model,
             make_harmonizer=lambda: make_harmonizer(self.harmonize.model, threads=self.harmonize.threads),
+            presence=presence,
             required=required,
         )
 

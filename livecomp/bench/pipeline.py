@@ -21,6 +21,7 @@ from livecomp.correction import Correction
 from livecomp.errors import InputError
 from livecomp.frame import Frame
 from livecomp.pipeline import Pipeline
+from livecomp.segment.presence import PresenceFilter
 from livecomp.stats import StageTimer, peak_mib
 from livecomp.threads import bound_threads
 
@@ -71,7 +72,7 @@ def config_for(case: Case, config: Config) -> Config:
 
 
 def measure(case: Case, config: Config, spec: str | Path, background: str | Path, seconds: float) -> Measurement:
-    """Measure one case in this process.
+    """Measure one case in this process, as in a call.
 
     Args:
         case: What to measure; goes before what the configuration says.
@@ -85,9 +86,12 @@ def measure(case: Case, config: Config, spec: str | Path, background: str | Path
     """
     bound_threads()
     frames = load_frames(spec, case.size_wh)
-    stages = config_for(case, config).build(background)
+    presence = PresenceFilter()
+    stages = config_for(case, config).build(background, presence=presence)
+    pipeline = Pipeline(stages, on_miss="stop", harmonize_every=case.harmonize_every)
     begin = time.monotonic_ns()
-    with closing(Pipeline(stages, on_miss="stop", harmonize_every=case.harmonize_every)) as pipeline:
+    with closing(presence), closing(pipeline):
+        presence.open()
         pipeline.open(case.size_wh)
         open_s = (time.monotonic_ns() - begin) / 1e9
         interval_ns = 33_333_333

@@ -14,6 +14,7 @@ from livecomp.gpu.matte import USED
 from livecomp.gpu.networks import load_networks
 from livecomp.gpu.whole import WholeFrame, WholeOptions
 from livecomp.harmonizers import Harmonizer
+from livecomp.segment.presence import PresenceFilter
 
 __all__ = ["GPU_BACKENDS", "IN_GRAPH", "find_backend", "make_whole_frame", "obstacle"]
 
@@ -72,7 +73,13 @@ def obstacle(*, matte_model: str, background: str, placement: Placement) -> str:
 
 
 def make_whole_frame(
-    options: WholeOptions, *, backend: str, harmonizer: str, make_harmonizer: Callable[[], Harmonizer], required: bool
+    options: WholeOptions,
+    *,
+    backend: str,
+    harmonizer: str,
+    make_harmonizer: Callable[[], Harmonizer],
+    presence: PresenceFilter | None,
+    required: bool,
 ) -> WholeFrame:
     """Whole frames, not open.
 
@@ -81,6 +88,7 @@ def make_whole_frame(
         backend: A name in `BACKENDS`, or "auto" for the first that can use an NVIDIA GPU when frames are opened.
         harmonizer: Its name.
         make_harmonizer: Makes a harmonizer that is not `IN_GRAPH`.
+        presence: As in `WholeFrame`.
         required: Whether the CPU may not stand in where there is no GPU.
     """
     found: list[str] = [] if backend == "auto" else [backend]
@@ -99,6 +107,7 @@ def make_whole_frame(
         networks=lambda: load_networks(options.matte_model, harmonizer, "fp16" if name() in _HALF else "fp32"),
         make_runner=make_runner,
         harmonizer=None if harmonizer == IN_GRAPH else make_harmonizer(),
+        presence=presence,
         required=required,
         prove=backend != _REFERENCE,
     )

@@ -2,7 +2,8 @@
 
 A graph cannot tell one region from another. So each frame's regions are found here, while nobody waits, and the next
 frame is told where sure pixels may be: near the large regions of this one. A region far from them that becomes large
-comes one frame later than on the CPU, and one that becomes too small goes one frame later.
+comes one frame later than on the CPU, and one that becomes too small goes one frame later. So it is with regions in
+which somebody is found, or nobody any more.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 
 from livecomp.correction import F32Array
 from livecomp.frame import U8Array
-from livecomp.segment.haze import large_regions, soft_reach, sure_above
+from livecomp.segment.haze import Keep, large_regions, soft_reach, sure_above
 
 __all__ = ["Regions"]
 
@@ -39,30 +40,42 @@ class Regions:
         """The alpha above which pixels of the next frame are sure: (h, w) float32, over 1 where none may be."""
         return np.full(shape, sure_above(None), np.float32) if self._fed is None else self._fed
 
-    def update(self, steadied: F32Array) -> None:
+    def update(self, steadied: F32Array, keep: Keep | None = None) -> None:
         """Find the regions of a frame.
 
         Args:
             steadied: (h, w) float32, 0..1; left as it is.
+            keep: Says which of them may stay; None for all.
         """
-        past = self._sure
-        sure = (steadied > sure_above(past)).astype(np.uint8)
-        self._sure = large_regions(sure)
-        self._fed = _limited(sure_above(self._sure), sure, self._sure)
+        sure = (steadied > sure_above(self._sure)).astype(np.uint8)
+        self._sure = _kept(sure, keep)
+        self._fed = _limited(sure_above(self._sure), sure, self._sure, is_known=keep is not None)
 
-    def updated(self, steadied: F32Array) -> F32Array:
+    def updated(self, steadied: F32Array, keep: Keep | None = None) -> F32Array:
         """What `sure_above` should have been for this very frame, the first one: (h, w) float32."""
-        sure = (steadied > sure_above(None)).astype(np.uint8)
-        return _limited(np.full(sure.shape, sure_above(None), np.float32), sure, large_regions(sure))
+        above = np.full(steadied.shape, sure_above(None), np.float32)
+        sure = (steadied > above).astype(np.uint8)
+        return _limited(above, sure, _kept(sure, keep), is_known=keep is not None)
 
     def reset(self) -> None:
         """Forget earlier frames."""
         self._sure = self._fed = None
 
 
-def _limited(above: F32Array, sure: U8Array, large: U8Array) -> F32Array:
-    """`above`, but out of reach around regions that were dropped and far from large ones, if there are any."""
-    if large.any():
+def _kept(sure: U8Array, keep: Keep | None) -> U8Array:
+    return large_regions(sure if keep is None else keep(sure))
+
+
+def _limited(above: F32Array, sure: U8Array, large: U8Array, *, is_known: bool) -> F32Array:
+    """`above`, but out of reach around regions that were dropped and far from large ones.
+
+    Args:
+        above: (h, w) float32.
+        sure: (h, w) uint8, all regions.
+        large: (h, w) uint8, those that stay.
+        is_known: Whether regions have to be seen before they are shown, even if there are no others.
+    """
+    if is_known or large.any():
         # somebody who moves faster is seen as far as soft edges reach, twice as far, and whole a frame later
         reach = max(1, soft_reach(large.shape[1])[0] // 2)
         near = cv2.dilate(large, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))

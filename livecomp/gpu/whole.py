@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from livecomp.gpu.verify import check_shapes, verify
 from livecomp.harmonizers import Harmonizer
 from livecomp.harmonizers.network import correction_from, shows_both
 from livecomp.segment.check import MatteCheck
+from livecomp.segment.haze import Keep
+from livecomp.segment.presence import PresenceFilter
 from livecomp.smooth.matte import MAX_GAP_MS, past_weight
 
 __all__ = ["RunnerMaker", "Shown", "WholeFrame", "WholeOptions"]
@@ -56,6 +59,8 @@ class WholeFrame:
         networks: Gives the networks that are put into the graph, in ONNX, by name; called once, by `open`.
         make_runner: Makes what runs the graph, not open.
         harmonizer: Predicts corrections where the graph holds no network for that; opened and closed here.
+        presence: Says, with `options.clear`, which regions have somebody in them; None to keep all. Not opened or
+            closed here, since it may outlive these frames.
         required: Whether the CPU may not stand in where this cannot be opened; while running it may.
         prove: Compare what a graph gives with what the CPU gives, before it is used.
     """
@@ -67,6 +72,7 @@ class WholeFrame:
         networks: NetworkLoader,
         make_runner: RunnerMaker,
         harmonizer: Harmonizer | None = None,
+        presence: PresenceFilter | None = None,
         required: bool = False,
         prove: bool = False,
     ) -> None:
@@ -74,6 +80,7 @@ class WholeFrame:
         self._load_networks = networks
         self._make_runner = make_runner
         self._harmonizer = harmonizer
+        self._presence = presence
         self.required = required
         self._prove = prove
         self._networks: dict[str, bytes] | None = None
@@ -124,7 +131,7 @@ class WholeFrame:
         if min(size_wh) < LEAST_SIDE:
             raise ModelError(f"frames of {size_wh[0]}x{size_wh[1]} are too small for the GPU: at least {LEAST_SIDE}")
         self._release()
-        self.reset()
+        self._forget()
         name = f"{size_wh[0]}x{size_wh[1]}.onnx"
         runner = self._make_runner(ModelFile.of(build_graph(spec, self._networks), name))
         try:
@@ -159,6 +166,11 @@ class WholeFrame:
         """
         check_background(frame, scene)
         self.prepare(frame.size_wh, plain=plain)
+        presence = self._presence
+        keep = presence if presence is None else functools.partial(presence.keep, rgb=frame.rgb, pts_ns=frame.pts_ns)
+        return self._run(frame, scene, correction, keep)
+
+    def _run(self, frame: Frame, scene: U8Array, correction: Correction, keep: Keep | None) -> Shown:
         self._feed = self._make_feed(frame, scene, correction)
         outputs = self._infer()
         when = f"{frame.pts_ns / 1e9:.3f} s"
@@ -168,11 +180,13 @@ class WholeFrame:
             raise MatteError(f"no matte at {when} from {self._options.matte_model!r}: {error}") from error
         if self._options.clear and self._regions.is_new:
             # the graph cannot tell small regions from large ones: it is told, and asked again
-            self._feed["sure_above"] = Regions().updated(outputs["steadied"])
+            self._feed["sure_above"] = Regions().updated(outputs["steadied"], keep)
             outputs = self._infer()
         shown = self._judged(outputs, frame, scene)
         self._outputs = outputs
-        self._advance(outputs["steadied"], frame.pts_ns)
+        self._past = outputs["steadied"], frame.pts_ns
+        if self._options.clear:
+            self._regions.update(outputs["steadied"], keep)
         return shown
 
     def again(self, frame: Frame, scene: U8Array, correction: Correction) -> Shown:
@@ -202,6 +216,12 @@ class WholeFrame:
 
     def reset(self) -> None:
         """Forget earlier frames: a cut, or another source."""
+        self._forget()
+        if self._presence is not None:
+            self._presence.reset()
+
+    def _forget(self) -> None:
+        """Forget what is of these frames alone."""
         self._check.reset()
         self._regions.reset()
         self._past = None
@@ -210,7 +230,7 @@ class WholeFrame:
     def close(self) -> None:
         """Release everything; harmless when repeated."""
         self._release()
-        self.reset()
+        self._forget()
         self._networks = None
         if self._harmonizer is not None:
             self._harmonizer.close()
@@ -222,11 +242,11 @@ class WholeFrame:
             LiveCompError: It is refused, or looks different.
         """
         frame, scene, correction = make_example(size_wh)
-        shown = self.run(frame, scene, correction, plain=plain)
+        shown = self._run(frame, scene, correction, keep=None)
         matted = check_composite(shown.composite, self._options, frame, scene, correction)
         if self._harmonizer is None:
             check_prediction(self.predict(), matted, scene)
-        self.reset()
+        self._forget()
 
     def _release(self) -> None:
         runner, self._runner, self._spec = self._runner, None, None
@@ -288,12 +308,6 @@ class WholeFrame:
         composite = Composite(freeze(outputs["composite"]), frame.pts_ns)
         plain = Composite(freeze(outputs["plain"]), frame.pts_ns) if "plain" in outputs else None
         return Shown(composite, plain, freeze(alpha))
-
-    def _advance(self, steadied: F32Array, pts_ns: int) -> None:
-        """The state for the next frame."""
-        self._past = steadied, pts_ns
-        if self._options.clear:
-            self._regions.update(steadied)
 
 
 def _one(value: float) -> F32Array:

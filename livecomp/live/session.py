@@ -36,10 +36,11 @@ from livecomp.live.worker import Worker
 from livecomp.media.image import read_image
 from livecomp.output import Sink
 from livecomp.pipeline import Pipeline
+from livecomp.segment.presence import PresenceFilter
 from livecomp.stats import StageTimer
 from livecomp.threads import trim_heaps
 
-__all__ = ["LiveSession", "Watch"]
+__all__ = ["LiveSession", "StageBuilder", "Watch"]
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,14 @@ class Watch(Protocol):
         ...
 
 
+class StageBuilder(Protocol):
+    """Makes the stages of a configuration, as `Config.build` does."""
+
+    def __call__(self, config: Config, /, *, presence: PresenceFilter) -> Stages:
+        """The stages, none of them open."""
+        ...
+
+
 class LiveSession:
     """A call. See `livecomp.live.Session` for what may be done to it while it runs.
 
@@ -92,19 +101,21 @@ class LiveSession:
         sinks: Sequence[Sink],
         watch: Watch | None = None,
         device: Callable[[], str] = lambda: "",
-        build: Callable[[Config], Stages] = Config.build,
+        build: StageBuilder = Config.build,
     ) -> None:
         self._config = config
         self._watch = watch
         self._device = device
         self._build = build
+        # of the call and not of a segmenter: after a change nobody has to be looked for anew
+        self._presence = PresenceFilter()
         self._governor = Governor()
         self._timer = StageTimer()
         self._slates: dict[Action, Composite] = {}
         self._lock = threading.RLock()
         self._action: Action = "resume"
         self._in_effect = self._governor.step.limit(config)
-        stages = build(self._in_effect)
+        stages = build(self._in_effect, presence=self._presence)
         self._scene, self._harmonizer = Scene(stages.background), TolerantHarmonizer(stages.harmonizer)
         stages = replace(stages, background=self._scene, harmonizer=self._harmonizer)
         self._frames: Mailbox[Frame] = Mailbox()
@@ -140,6 +151,7 @@ class LiveSession:
         with self._lock:
             self._slates = _make_slates(self._config)
             self._presenter.start()
+            self._presence.open()
             self._pipeline.open((self._config.live.width, self._config.live.height))
             self._worker.start()
         self._wake_or_sleep()
@@ -159,6 +171,7 @@ class LiveSession:
         self._presenter.stop()
         if ended:
             self._pipeline.close()
+            self._presence.close()
         if self._watch is not None:
             self._watch.close()
 
@@ -306,7 +319,8 @@ class LiveSession:
         """Open what differs from what is in effect, and put it in between two frames."""
         present, before = self._in_effect, self._pipeline.stages
         stays = wanted.background == present.background and not self._scene.shows_room
-        built = self._build(wanted.model_copy(update={"background": _ANY_SCENE}) if stays else wanted)
+        described = wanted.model_copy(update={"background": _ANY_SCENE}) if stays else wanted
+        built = self._build(described, presence=self._presence)
         if self._pipeline.has_lost_gpu and wanted.compute == present.compute:
             built = replace(built, whole=None)
         changed = {name for name in _STAGES if getattr(wanted, name) != getattr(present, name)}

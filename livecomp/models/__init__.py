@@ -81,6 +81,14 @@ MODELS: dict[str, ModelSpec] = {
         licence="Apache-2.0",
         origin="MediaPipe Selfie Segmentation (Google), from the wheel mediapipe==0.10.21",
     ),
+    "face_short_range": ModelSpec(
+        file="face_short_range_128.onnx",
+        sha256="752114100a511c4687b88e8ecdd3ac60754eb88fafacd04d1ede32ca83bd792e",
+        size=413517,
+        purpose="tells in calls whether what was cut out is a person or furniture",
+        licence="Apache-2.0",
+        origin="MediaPipe Face Detection, short range (Google), from the wheel mediapipe==0.10.21",
+    ),
     "rvm": ModelSpec(
         file="rvm_mobilenetv3_half.onnx",
         # of the published file with its ratio fixed: see setup.py

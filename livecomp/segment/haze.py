@@ -8,13 +8,18 @@ furniture the flicker of the matte by a quarter and by two thirds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
 from livecomp.correction import F32Array
 from livecomp.frame import U8Array
 
-__all__ = ["HazeRemover", "large_regions", "soft_reach", "sure_above"]
+__all__ = ["HazeRemover", "Keep", "large_regions", "soft_reach", "sure_above"]
+
+Keep = Callable[[U8Array], U8Array]
+"""Gives those of a matte's sure regions that may stay, as `PresenceFilter.keep` does."""
 
 _SURE = 0.62
 _HYSTERESIS = 0.08
@@ -34,17 +39,19 @@ class HazeRemover:
         self._reach = reach
         self._sure: U8Array | None = None
 
-    def remove(self, matte: F32Array) -> F32Array:
+    def remove(self, matte: F32Array, keep: Keep | None = None) -> F32Array:
         """The matte without haze.
 
         Args:
             matte: (h, w) float32, 0..1; left as it is.
+            keep: Says which regions may stay; None for all.
 
         Returns:
             A new (h, w) float32 array, nowhere above the matte.
         """
         past = self._sure if self._sure is not None and self._sure.shape == matte.shape else None
-        self._sure = sure = large_regions((matte > sure_above(past)).astype(np.uint8))
+        sure = (matte > sure_above(past)).astype(np.uint8)
+        self._sure = sure = large_regions(sure if keep is None else keep(sure))
         radius, side = soft_reach(matte.shape[1], self._reach)
         near = cv2.dilate(sure, np.ones((2 * radius + 1, 2 * radius + 1), np.uint8))
         soft = cv2.blur(near.astype(np.float32), (side, side))

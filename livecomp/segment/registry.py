@@ -11,6 +11,7 @@ from livecomp.segment import MatteFilter, MatteModel
 from livecomp.segment.chroma import ChromaKey
 from livecomp.segment.haze import HazeRemover
 from livecomp.segment.mediapipe_tasks import MediaPipeMatte
+from livecomp.segment.presence import PresenceFilter
 from livecomp.segment.refine import GuidedRefiner
 from livecomp.segment.rvm import RvmMatte
 from livecomp.segment.segmenter import PersonSegmenter
@@ -111,6 +112,7 @@ def make_segmenter(
     matte_filter: MatteFilter | None,
     refine: bool = True,
     clear: bool = True,
+    presence: PresenceFilter | None = None,
     backend: str = "auto",
     threads: int = 1,
     model_file: Path | None = None,
@@ -125,6 +127,7 @@ def make_segmenter(
         matte_filter: Steadies the mattes of models that see single pictures; the others do without.
         refine: Whether small mattes follow the edges of the picture, or are upsampled plainly.
         clear: Whether half-transparent surroundings of the person are removed, where a model gives them.
+        presence: With `clear`, leaves regions in which somebody is; None for all.
         backend: As in `MatteOptions`, and so are the following.
         threads: Upper bound on the threads each engine uses.
         model_file: A .tflite file for `mediapipe`.
@@ -145,5 +148,6 @@ def make_segmenter(
         matte_filter=matte_filter if entry.steady else None,
         refiner=GuidedRefiner() if refine and entry.refine else None,
         haze_remover=HazeRemover() if clear and entry.clear else None,
+        presence=presence,
         can_stall=entry.can_stall,
     )

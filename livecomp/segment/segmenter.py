@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Protocol
 
 import cv2
@@ -13,6 +14,7 @@ from livecomp.frame import Frame, U8Array, freeze
 from livecomp.segment import MatteFilter, MatteModel
 from livecomp.segment.check import MatteCheck
 from livecomp.segment.haze import HazeRemover
+from livecomp.segment.presence import PresenceFilter
 
 __all__ = ["PersonSegmenter", "Refiner", "upsample"]
 
@@ -45,6 +47,8 @@ class PersonSegmenter:
         matte_filter: Steadies small mattes over time; None for none.
         refiner: Brings the matte to full size; None for plain bilinear upsampling, as for mattes of full size.
         haze_remover: Takes away half-transparent surroundings of the person; None for none.
+        presence: Tells the haze remover which regions have somebody in them; None to keep all. Not opened or closed
+            here, since it may outlive this segmenter.
         can_stall: As in `MatteCheck`.
     """
 
@@ -55,11 +59,13 @@ class PersonSegmenter:
         matte_filter: MatteFilter | None,
         refiner: Refiner | None,
         haze_remover: HazeRemover | None = None,
+        presence: PresenceFilter | None = None,
         can_stall: bool = True,
     ) -> None:
         self._model = model
         self._filter = matte_filter
         self._haze_remover = haze_remover
+        self._presence = presence
         self._refiner = refiner
         self._check = MatteCheck(can_stall=can_stall)
         self._size_wh: tuple[int, int] | None = None
@@ -97,7 +103,9 @@ class PersonSegmenter:
         if self._filter is not None:
             matte = self._filter.update(matte, frame.pts_ns)
         if self._haze_remover is not None:
-            matte = self._haze_remover.remove(matte)
+            presence = self._presence
+            keep = presence if presence is None else functools.partial(presence.keep, rgb=rgb, pts_ns=frame.pts_ns)
+            matte = self._haze_remover.remove(matte, keep)
         alpha = upsample(matte, frame.size_wh) if self._refiner is None else self._refiner.refine(matte, rgb)
         return frame.with_alpha(alpha)
 
@@ -109,6 +117,8 @@ class PersonSegmenter:
             self._filter.reset()
         if self._haze_remover is not None:
             self._haze_remover.reset()
+        if self._presence is not None:
+            self._presence.reset()
 
     def close(self) -> None:
         """Release the model; harmless when repeated."""

@@ -15,6 +15,7 @@ from livecomp.errors import ModelError
 from livecomp.frame import Composite, Frame, U8Array, freeze
 from livecomp.gpu.whole import Shown
 from livecomp.pipeline import Pipeline
+from livecomp.segment.presence import PresenceFilter
 from livecomp.smooth.noise import NoiseFilter
 from tests.livecomp.fakes import SCENE, FakeHarmonizer, FakeSegmenter, fake_stages
 from tests.livecomp.gpu.test_pipeline import FakeWhole
@@ -206,8 +207,8 @@ def test_whole_frames_are_quiet_before_they_go_to_the_gpu_and_when_it_is_lost() 
 class Noisy(Call):
     """A call with the configuration's own noise filter."""
 
-    def build(self, config: Config) -> Stages:
-        return replace(super().build(config), noise=config.build().noise)
+    def build(self, config: Config, /, *, presence: PresenceFilter) -> Stages:
+        return replace(super().build(config, presence=presence), noise=config.build().noise)
 
 
 def test_a_running_call_follows_the_option() -> None:

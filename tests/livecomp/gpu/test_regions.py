@@ -53,3 +53,27 @@ def test_somebody_is_seen_at_once_where_nobody_was() -> None:
     assert sure(matte(PERSON), regions).any()
     regions.reset()
     assert regions.is_new
+
+
+def left_half(sure_regions: U8Array) -> U8Array:
+    return np.asarray(sure_regions * (np.arange(128) < 95), np.uint8)
+
+
+def test_regions_with_nobody_in_them_never_show() -> None:
+    both, regions = matte(PERSON, FRIEND), Regions()
+    first = both > regions.updated(both, left_half)
+    np.testing.assert_array_equal(first, matte(PERSON) > 0)
+    for _ in range(3):
+        regions.update(both, left_half)
+        shown = sure(both, regions)
+        assert shown[80, 60]
+        assert not shown[:, 98:].any()
+
+
+def test_where_nobody_was_a_new_region_waits_until_somebody_is_found_in_it() -> None:
+    regions = Regions()
+    regions.update(np.zeros((128, 128), np.float32), left_half)
+    both = matte(PERSON, FRIEND)
+    assert not sure(both, regions).any()
+    regions.update(both, left_half)
+    np.testing.assert_array_equal(sure(both, regions), matte(PERSON) > 0)

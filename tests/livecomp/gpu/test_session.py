@@ -15,6 +15,7 @@ from livecomp.correction import Correction
 from livecomp.errors import MatteError, ModelError
 from livecomp.frame import Frame, U8Array, freeze
 from livecomp.gpu.whole import Shown
+from livecomp.segment.presence import PresenceFilter
 from tests.livecomp.fakes import FakeCompositor
 from tests.livecomp.gpu.test_pipeline import FakeWhole
 from tests.livecomp.live.fakes import eventually, live_config
@@ -39,8 +40,8 @@ class GpuCall(Call):
         self.wholes: list[TrueWhole] = []
         super().__init__(config, **options)
 
-    def build(self, config: Config) -> Stages:
-        stages = super().build(config)
+    def build(self, config: Config, /, *, presence: PresenceFilter) -> Stages:
+        stages = super().build(config, presence=presence)
         if config.compute == "cpu":
             return stages
         self.wholes.append(TrueWhole())
@@ -116,8 +117,8 @@ def test_a_gpu_that_is_late_has_nothing_built() -> None:
 
 def test_what_cannot_be_had_changes_nothing() -> None:
     class Failing(GpuCall):
-        def build(self, config: Config) -> Stages:
-            stages = super().build(config)
+        def build(self, config: Config, /, *, presence: PresenceFilter) -> Stages:
+            stages = super().build(config, presence=presence)
             if config.composite.light_wrap == 0.9:
                 self.wholes[-1].on_open = ModelError("the graph for whole frames cannot be loaded")
             return stages

@@ -13,11 +13,12 @@ from livecomp.capture.demo import DemoSource
 from livecomp.composite.reference import ReferenceCompositor
 from livecomp.config import Config, Stages
 from livecomp.correction import Correction
-from livecomp.errors import ModelError
+from livecomp.errors import MatteError, ModelError
 from livecomp.frame import Frame, U8Array, freeze
 from livecomp.gpu.whole import WholeOptions
 from livecomp.harmonizers.identity import IdentityHarmonizer
 from livecomp.harmonizers.lowres import make_input
+from livecomp.segment.presence import PresenceFilter
 from livecomp.smooth.motion import MatteMotion
 from tests.livecomp.gpu.graphs import networks, whole_frame
 
@@ -152,6 +153,60 @@ def test_a_region_far_from_the_person_comes_and_goes_a_frame_late(opened: Opened
         late += int((np.abs(shown.alpha - thin) > 16).any())
         before = thin
     assert 0 < late < 4, "the demo clip at this size has such a region"
+    whole.close()
+
+
+class ScriptedPresence(PresenceFilter):
+    """Finds somebody everywhere, or nowhere, and remembers when it was asked to forget."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_somebody_there = False
+        self.asked_ns: list[int] = []
+        self.resets = 0
+
+    def keep(self, sure: U8Array, rgb: U8Array, pts_ns: int) -> U8Array:
+        self.asked_ns.append(pts_ns)
+        return sure if self.is_somebody_there else np.zeros_like(sure)
+
+    def reset(self) -> None:
+        self.resets += 1
+
+
+@pytest.mark.parametrize("prove", [False, True])
+def test_whom_the_filter_does_not_let_pass_is_not_shown_from_the_first_frame_on(prove: bool) -> None:
+    """And the portrait that proves a graph is neither hidden nor taken for somebody in the call."""
+    presence = ScriptedPresence()
+    whole = whole_frame(presence=presence, prove=prove)
+    whole.open()
+    whole.prepare((320, 240))
+    assert presence.asked_ns == []
+    scene = freeze(np.full((240, 320, 3), (20, 30, 200), np.uint8))
+    shown = []
+    for index, frame in enumerate(demo_frames((320, 240), 8)):
+        presence.is_somebody_there = index >= 3
+        shown.append(bool((whole.run(frame, scene, Correction.identity()).composite.rgb != scene).any()))
+    assert shown == [False] * 4 + [True] * 4, "shown a frame after somebody was found"
+    assert presence.resets == 0, "another graph is no reason to forget who was seen"
+    whole.reset()
+    assert presence.resets == 1
+    presence.is_somebody_there = False
+    assert not (whole.run(frame, scene, Correction.identity()).composite.rgb != scene).any()
+    whole.close()
+    assert presence.resets == 1
+
+
+def test_without_a_view_of_who_is_there_nothing_is_shown() -> None:
+    class Blind(ScriptedPresence):
+        def keep(self, sure: U8Array, rgb: U8Array, pts_ns: int) -> U8Array:
+            raise MatteError("whether somebody is there cannot be told")
+
+    whole = whole_frame(presence=Blind())
+    whole.open()
+    scene = freeze(np.zeros((240, 320, 3), np.uint8))
+    for frame in demo_frames((320, 240), 2):
+        with pytest.raises(MatteError, match="whether somebody is there"):
+            whole.run(frame, scene, Correction.identity())
     whole.close()
 
 

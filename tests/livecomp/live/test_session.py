@@ -22,6 +22,8 @@ from livecomp.frame import Composite, Frame, U8Array, freeze
 from livecomp.live import Action, BusyError, LiveStatus
 from livecomp.live.session import LiveSession
 from livecomp.media.image import write_image
+from livecomp.segment.haze import HazeRemover
+from livecomp.segment.presence import PresenceFilter
 from livecomp.segment.segmenter import PersonSegmenter
 from tests.livecomp.fakes import CANARY, FakeCompositor, FakeHarmonizer, FakeSmoother
 from tests.livecomp.live.fakes import HEIGHT, WIDTH, PacedSource, WatchedSink, eventually, live_config
@@ -74,8 +76,8 @@ class Call:
         self.segmenter, self.harmonizer = Truth(), Breakable()
         self.session = LiveSession(config, source=self.source, sinks=[self.sink], build=self.build, **options)  # type: ignore[arg-type]
 
-    def build(self, config: Config) -> Stages:
-        built = config.build()
+    def build(self, config: Config, /, *, presence: PresenceFilter) -> Stages:
+        built = config.build(presence=presence)
         background = ColorBackground(SCENE) if config.background.source == "demo" else built.background
         stages = Stages(self.segmenter, background, self.harmonizer, FakeSmoother(), FakeCompositor())
         stages = replace(stages, placement=built.placement)
@@ -254,9 +256,10 @@ def test_a_matte_that_cannot_be_true_gives_slates_and_the_call_recovers(fault: C
     model = TrueMatte()
 
     class WithRealSegmenter(Call):
-        def build(self, config: Config) -> Stages:
+        def build(self, config: Config, /, *, presence: PresenceFilter) -> Stages:
             # no refiner: it would blend the canary into the edge, where a person's hair would be
-            return replace(super().build(config), segmenter=PersonSegmenter(model, matte_filter=None, refiner=None))
+            built = super().build(config, presence=presence)
+            return replace(built, segmenter=PersonSegmenter(model, matte_filter=None, refiner=None))
 
     with running(call_type=WithRealSegmenter) as call:
         model.fault = fault
@@ -463,6 +466,87 @@ def test_another_segmenter_replaces_the_old_one_which_is_closed() -> None:
         assert call.is_showing(), "the old segmenter is still at work"
 
 
+class Fidgeting(PacedSource):
+    """The canary room with a textured thing in it, which changes while `is_moving`."""
+
+    is_moving = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rng = np.random.default_rng(0)
+        self._thing = self._texture()
+
+    def read(self) -> Frame | None:
+        frame = super().read()
+        assert frame is not None
+        if self.is_moving:
+            self._thing = self._texture()
+        rgb = frame.rgb.copy()
+        there = (rgb != np.array(CANARY, np.uint8)).any(axis=2)
+        rgb[there] = self._thing[there]
+        return Frame(freeze(rgb), frame.pts_ns)
+
+    def _texture(self) -> U8Array:
+        return self._rng.integers(0, 200, (HEIGHT, WIDTH, 3), np.uint8)
+
+
+class WithPresence(Call):
+    """Cuts out whatever is in the room, and shows what the call's presence filter lets pass."""
+
+    def __init__(self, config: Config, **options: object) -> None:
+        self.given: list[PresenceFilter] = []
+        super().__init__(config, **options)
+        self.source = Fidgeting()
+        self.session = LiveSession(config, source=self.source, sinks=[self.sink], build=self.build)
+
+    def build(self, config: Config, /, *, presence: PresenceFilter) -> Stages:
+        self.given.append(presence)
+        segmenter = PersonSegmenter(
+            TrueMatte(),
+            matte_filter=None,
+            refiner=None,
+            haze_remover=HazeRemover(),
+            presence=presence,
+            can_stall=False,
+        )
+        return replace(super().build(config, presence=presence), segmenter=segmenter)
+
+    def shows_thing(self) -> bool:
+        return bool((self.sink.written[-1][1].rgb[HEIGHT // 2, WIDTH // 2] != SCENE).any())
+
+
+def test_what_has_no_face_is_shown_while_it_moves_and_other_segmenters_know_of_it() -> None:
+    with running(call_type=WithPresence) as call:
+        assert isinstance(call, WithPresence)
+        time.sleep(0.5)
+        assert not any((shown.rgb != SCENE).any() for shown in call.sink.since(0)), "a thing that stands was shown"
+        call.source.is_moving = True
+        assert eventually(call.shows_thing, 0.5)
+        call.source.is_moving = False
+        time.sleep(0.1)
+        start = time.monotonic()
+        for refine in (False, True):
+            call.session.apply(_with(call.session.config, "segment", refine=refine))
+            time.sleep(0.2)
+        shown = call.sink.since(start)
+        assert len(shown) > 10
+        assert all((composite.rgb[HEIGHT // 2, WIDTH // 2] != SCENE).any() for composite in shown)
+    assert len(call.given) == 4
+    assert len(set(map(id, call.given[1:]))) == 1, "every configuration is built with the call's own filter"
+
+
+def test_a_call_without_a_face_detector_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(presence: PresenceFilter) -> None:
+        raise ModelError("the face detector cannot be loaded: damaged")
+
+    monkeypatch.setattr(PresenceFilter, "open", refuse)
+    call = Call(live_config())
+    with pytest.raises(ModelError, match="face detector"):
+        call.session.start()
+    assert not call.sink.is_open
+    assert not call.source.is_open
+
+
 def test_the_person_is_moved_at_once() -> None:
     with running() as call:
 
@@ -485,8 +569,8 @@ def test_before_the_blurred_room_the_person_stays_where_they_are() -> None:
 
 def test_a_change_after_the_end_is_refused_and_leaves_nothing_open() -> None:
     class Kept(Call):
-        def build(self, config: Config) -> Stages:
-            self.built = super().build(config)
+        def build(self, config: Config, /, *, presence: PresenceFilter) -> Stages:
+            self.built = super().build(config, presence=presence)
             return self.built
 
     with running(call_type=Kept) as call:

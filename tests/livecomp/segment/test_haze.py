@@ -45,6 +45,32 @@ def test_a_small_sure_island_goes_and_a_second_person_stays() -> None:
     np.testing.assert_array_equal(HazeRemover().remove(second), second)
 
 
+def test_regions_that_may_not_stay_go_and_are_not_remembered() -> None:
+    second = person()
+    second[60:, 190:230] = 1
+    remover = HazeRemover()
+
+    def left_half(sure: np.ndarray) -> np.ndarray:
+        assert sure[100, 130] == sure[100, 210] == 1
+        return sure * (np.arange(256) < 180).astype(np.uint8)
+
+    np.testing.assert_array_equal(remover.remove(second, left_half), person())
+    # what is nearly sure counts as sure only where something was
+    second[60:, 190:230] = 0.6
+    np.testing.assert_array_equal(remover.remove(second), person())
+
+
+def test_a_small_region_stays_if_the_large_one_may_not() -> None:
+    """A bed may be large, and somebody beside it small."""
+    both = person()
+    both[:20, 20:30] = 1
+    alone = np.zeros_like(both)
+    alone[:20, 20:30] = 1
+    np.testing.assert_array_equal(HazeRemover().remove(both), person())
+    kept = HazeRemover().remove(both, lambda sure: sure * (np.arange(256) < 50).astype(np.uint8))
+    np.testing.assert_array_equal(kept, alone)
+
+
 def test_nobody_stays_nobody_and_everybody_everybody() -> None:
     for value in (0.0, 1.0):
         matte = np.full((9, 7), value, np.float32)

@@ -6,8 +6,11 @@ import sys
 import numpy as np
 import pytest
 
+from livecomp.capture.demo import DemoSource
+from livecomp.config import Config
 from livecomp.errors import ConfigError
-from livecomp.frame import Frame, freeze
+from livecomp.frame import Frame, U8Array, freeze
+from livecomp.segment.presence import PresenceFilter
 from livecomp.segment.registry import MATTE_MODELS, MatteOptions, make_segmenter
 from livecomp.smooth.matte import MotionAdaptiveFilter
 
@@ -47,3 +50,28 @@ def test_a_key_may_give_the_same_matte_for_another_picture() -> None:
         assert alpha[30, 32] == 255
         assert alpha[5, 5] == 0
     segmenter.close()
+
+
+class Nobody(PresenceFilter):
+    """Finds nobody anywhere."""
+
+    def keep(self, sure: U8Array, rgb: U8Array, pts_ns: int) -> U8Array:
+        return np.zeros_like(sure)
+
+
+@pytest.mark.parametrize(("people_only", "is_shown"), [(True, False), (False, True)])
+@pytest.mark.parametrize("model", ["general", "landscape", "both"])
+def test_with_people_only_the_selfie_networks_show_whom_the_filter_lets_pass(
+    model: str, people_only: bool, is_shown: bool
+) -> None:
+    options = {"model": model, "people_only": people_only, "backend": "onnxruntime"}
+    config = Config.from_options({"segment": options, "compute": "cpu"})
+    source = DemoSource((320, 240))
+    source.open()
+    frame = source.read()
+    assert frame is not None
+    for presence, shown in ((Nobody(), is_shown), (None, True)):
+        segmenter = config.build(presence=presence).segmenter
+        segmenter.open()
+        assert segmenter.segment(frame).require_alpha().any() == shown
+        segmenter.close()

@@ -9,6 +9,7 @@ import pytest
 
 from livecomp.errors import MatteError, ModelError
 from livecomp.frame import Frame, freeze
+from livecomp.segment.haze import HazeRemover
 from livecomp.segment.refine import GuidedRefiner
 from livecomp.segment.segmenter import PersonSegmenter
 from livecomp.smooth.matte import MotionAdaptiveFilter
@@ -186,3 +187,38 @@ def test_pictures_that_are_not_contiguous_are_fine(make_view: Callable[[np.ndarr
     assert matted.rgb is view
     plain = make(ScriptedModel(person()), refined=True).segment(Frame(freeze(np.ascontiguousarray(view)), 0))
     np.testing.assert_array_equal(matted.require_alpha(), plain.require_alpha())
+
+
+class ScriptedPresence:
+    """Keeps what is left of a column, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[object] = []
+
+    def keep(self, sure: np.ndarray, rgb: np.ndarray, pts_ns: int) -> np.ndarray:
+        self.calls.append((rgb.shape, pts_ns))
+        return sure * (np.arange(sure.shape[1]) < 16).astype(np.uint8)
+
+    def reset(self) -> None:
+        self.calls.append("reset")
+
+
+def test_only_regions_with_somebody_in_them_are_person_and_a_cut_forgets_who_was_seen() -> None:
+    two = person(2) + np.roll(person(2), 16, axis=1)
+    two[:, 16:18] = 0
+    presence = ScriptedPresence()
+    segmenter = PersonSegmenter(
+        ScriptedModel(two),
+        matte_filter=None,
+        refiner=None,
+        haze_remover=HazeRemover(),
+        presence=presence,  # type: ignore[arg-type]
+    )
+    segmenter.open()
+    alpha = segmenter.segment(picture(3, (64, 64))).require_alpha()
+    assert alpha[40, 10] == 255
+    assert not alpha[:, 40:].any()
+    assert presence.calls == [((64, 64, 3), 3 * FRAME_NS)]
+    segmenter.reset()
+    segmenter.close()
+    assert presence.calls[1:] == ["reset"]
