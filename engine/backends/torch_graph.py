@@ -173,6 +173,19 @@ def _max_pool(x: list[Any], a: Attributes) -> Tensor:
                                  list(a.get("dilations", [1, 1])), bool(a.get("ceil_mode", 0)))  # fmt: skip
 
 
+def _pad(x: list[Any], a: Attributes) -> Tensor:
+    if a.get("mode", b"constant") != b"constant":
+        raise ModelFileError(f"the torch backend lacks Pad with mode {a['mode']!r}")
+    given, axes = _ints(x, 1, a, "pads") or [], _ints(x, 3, a, "axes") or list(range(x[0].ndim))
+    pads = [0] * 2 * x[0].ndim
+    for axis, before, after in zip(axes, given[: len(axes)], given[len(axes) :], strict=True):
+        # torch begins with the last axis
+        last = x[0].ndim - 1 - axis % x[0].ndim
+        pads[2 * last : 2 * last + 2] = before, after
+    value = _optional(x, 2)
+    return functional.pad(x[0], pads, value=a.get("value", 0.0) if value is None else value.item())
+
+
 def _gemm(x: list[Any], a: Attributes) -> Tensor:
     left = x[0].T if a.get("transA") else x[0]
     right = x[1].T if a.get("transB") else x[1]
@@ -363,6 +376,7 @@ OPERATORS: dict[str, Operator] = {
     "Min": _folded(torch.minimum),
     "Mul": lambda x, _: x[0] * x[1],
     "Neg": lambda x, _: -x[0],
+    "Pad": _pad,
     "Pow": lambda x, _: x[0] ** x[1],
     "Reciprocal": lambda x, _: x[0].reciprocal(),
     "ReduceMax": _reduce(torch.amax),

@@ -300,8 +300,8 @@ def test_bf16_is_near_and_auto_takes_it_only_within_tolerance(name: str) -> None
         assert runner.report["precision"] == "bf16"
         received = runner.infer(feed)
     for key, want in expected.items():
-        # a matte's edges move by up to 0.3 in single pixels; on the whole it stays
-        assert 0 < float(np.abs(received[key] - want).mean()) <= 1e-2
+        # a matte's edges move by up to 0.3 in single pixels; on the whole it stays, and so do boxes in pixels
+        assert 0 < float(np.abs(received[key] - want).mean()) <= 1e-2 * max(1.0, float(np.abs(want).max()))
     choice = choose(HERE / name, Options())
     if any(one.precision == "bf16" for one in choice.ranked):
         assert "selfie" not in name

@@ -42,6 +42,7 @@ def test_it_agrees_with_onnx_runtime(one: object, side: int, weights: dict[str, 
     [
         (node("MaxPool", kernel_shape=[2, 2], strides=[1, 1], pads=[0, 0, 1, 1]), (9, 9), {}),
         (node("MaxPool", kernel_shape=[3, 3], strides=[1, 1], auto_pad="SAME_UPPER"), (9, 9), {}),
+        (node("Pad", "pads", mode="reflect"), (9, 10), {"pads": np.array([0, 0, 0, 0, 0, 0, 0, 1], np.int64)}),
         (node("CumSum", "axis", reverse=1), (9, 9), AXIS),
         (node("CumSum", "axis", exclusive=1), (9, 9), AXIS),
         (node("Resize", "", "scales", mode="linear"), (4, 4), HALVES),
@@ -68,6 +69,10 @@ def test_what_it_would_compute_otherwise_it_refuses(
         ([node("Clip", max=0.7)], (1, 3, 8, 8), 7),
         ([node("Clip", "", "most")], (1, 3, 8, 8), 13),
         ([node("Clip")], (1, 3, 8, 8), 13),
+        ([node("Pad", pads=[0, 1, 0, 2, 0, 3, 4, 0], value=0.3)], (1, 7, 12, 10), 10),
+        ([node("Pad", "pads")], (1, 5, 9, 16), 11),
+        ([node("Pad", "pads", "most")], (1, 5, 9, 16), 17),
+        ([node("Pad", "some", "most", "axes")], (1, 5, 8, 12), 18),
         ([helper.make_node("Split", ["x"], ["a", "b", "y"], axis=3, num_outputs=3)], (1, 3, 8, 2), 18),
         ([helper.make_node("Split", ["x"], ["a", "y"], axis=2)], (1, 3, 4, 8), 13),
         ([helper.make_node("Split", ["x"], ["a", "y"], axis=-1, split=[3, 5])], (1, 3, 8, 5), 11),
@@ -78,7 +83,13 @@ def test_what_changed_with_the_opset_agrees_with_onnx_runtime(
     nodes: Sequence[object], shape: Sequence[int], opset: int, tmp_path: Path
 ) -> None:
     used = {name for one in nodes for name in one.input}
-    weights = {"most": np.array(0.7, np.float32), "sizes": np.array([6, 2], np.int64)}
+    weights = {
+        "most": np.array(0.7, np.float32),
+        "sizes": np.array([6, 2], np.int64),
+        "pads": np.array([0, 2, 0, 5, 0, 0, 1, 3], np.int64),
+        "some": np.array([4, 2, 0, 0], np.int64),
+        "axes": np.array([-1, 1], np.int64),
+    }
     weights = {name: value for name, value in weights.items() if name in used}
     path = models.save(tmp_path / "m.onnx", nodes, {"x": (1, 3, 8, 8)}, {"y": shape}, weights, opset=opset)
     x = np.random.default_rng(0).random((1, 3, 8, 8), np.float32)
