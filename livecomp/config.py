@@ -80,7 +80,7 @@ class SegmentConfig(_Section):
     refine: bool = Field(True, description="Fit the matte to the picture's edges.")
     clear: bool = Field(True, description="Take away half-transparent furniture beside the person.")
     people_only: bool = Field(
-        True, description="Calls: hide what neither has a face nor moves, such as a bed that is taken for a person."
+        True, description="Calls, with clear: hide what neither has a face nor moves, such as a bed."
     )
     steady: Unit = Field(0.6, description="Weight of the past in a still pixel of the matte at 30 frames/s, 0..1.")
     threads: int = Field(1, ge=1, le=64, description="Threads of the matte model.")
