@@ -72,6 +72,7 @@ class Room:
         self.gain: Callable[[int], F32Array | float] = lambda index: 1.0
         self.shake: Callable[[int], tuple[int, int]] = lambda index: (0, 0)
         self.sway: Callable[[int], float] = lambda index: 0
+        self.is_somebody_there: Callable[[int], bool] = lambda index: False
         self.noise = 2.0
         self.plain: tuple[tuple[slice, slice], ...] = ()
         """What has no texture."""
@@ -80,6 +81,8 @@ class Room:
     def frame(self, index: int) -> U8Array:
         left, top = self.shake(index)
         rgb = self._wall[top : top + HEIGHT, left : left + WIDTH].astype(np.float32)
+        if self.is_somebody_there(index):
+            rgb[PERSON] = self._wall[: PERSON[0].stop - PERSON[0].start, -(PERSON[1].stop - PERSON[1].start) :]
         by = np.array(((1, 0, -self.sway(index)), (0, 1, 0)), np.float32)
         rgb[PERSON] = cv2.warpAffine(rgb, by, (WIDTH, HEIGHT))[PERSON]
         for part in self.plain:
@@ -171,6 +174,66 @@ def test_who_has_gone_leaves_no_bed_behind(room: Room, faces: FakeFaces) -> None
     shown = [person for person, _ in play(kept, room, range(FPS, 10 * FPS), PERSON)]
     assert all(shown[: 4 * FPS])
     assert not any(shown[8 * FPS :])
+
+
+@pytest.mark.parametrize("light", [1.0, 0.6])
+def test_who_leaves_a_room_that_was_seen_empty_is_not_taken_for_one_who_sits_still(room: Room, light: float) -> None:
+    """Whatever happened to the light meanwhile."""
+    come, sit, go = 13 * FPS, 15 * FPS, 18 * FPS
+    room.is_somebody_there = lambda index: come <= index < go
+    room.sway = lambda index: index // 4 % 8 if come <= index < sit else 0
+    room.gain = lambda index: 1.0 if index < sit else light
+    looks = range(0, 24 * FPS, 3)
+    shown = dict(zip(looks, (person for person, _ in play(PresenceFilter(), room, looks, PERSON, BED)), strict=True))
+    assert not any(shown[index] for index in looks if index < come)
+    assert all(shown[index] for index in looks if come + FPS // 3 <= index < go)
+    assert not any(shown[index] for index in looks if index >= go + FPS // 3)
+
+
+def test_somebody_who_was_there_from_the_beginning_is_not_part_of_the_empty_room(room: Room) -> None:
+    """Every few seconds they move a little, and back again."""
+    room.is_somebody_there = lambda index: True
+    room.sway = lambda index: index // (4 * FPS) % 2
+    looks = range(0, 40 * FPS, 3)
+    shown = [person for person, _ in play(PresenceFilter(), room, looks, PERSON, BED)]
+    assert all(shown[4 * FPS // 3 + 2 :])
+
+
+def test_whoever_was_looked_in_the_face_for_long_is_not_part_of_the_empty_room(room: Room, faces: FakeFaces) -> None:
+    room.is_somebody_there = lambda index: True
+    faces.face_xy = (140, 160)
+    kept = PresenceFilter()
+    assert all(person for person, _ in play(kept, room, range(0, 14 * FPS, 3), PERSON))
+    faces.face_xy = None
+    assert all(person for person, _ in play(kept, room, range(14 * FPS, 16 * FPS, 3), PERSON))
+
+
+def test_who_comes_before_the_network_is_sure_of_them_is_not_part_of_the_empty_room(room: Room) -> None:
+    come = 13 * FPS
+    room.is_somebody_there = lambda index: index >= come
+    kept = PresenceFilter()
+    list(play(kept, room, range(0, come + FPS, 3), BED))
+    assert all(person for person, _ in play(kept, room, range(come + FPS, come + 4 * FPS, 3), PERSON, BED))
+
+
+def test_somebody_is_seen_moving_while_the_exposure_changes(room: Room) -> None:
+    room.gain = lambda index: 1 + 0.3 * np.sin(index / 20)
+    room.sway = lambda index: index // 4 % 8
+    shown = list(play(PresenceFilter(), room, range(20 * FPS), PERSON, BED))
+    first = shown.index((True, False))
+    assert first <= FPS // 2
+    assert shown[first:] == [(True, False)] * (20 * FPS - first)
+
+
+def test_what_is_known_of_the_empty_room_ends_with_a_cut(room: Room, faces: FakeFaces) -> None:
+    kept, looks = PresenceFilter(), range(0, 14 * FPS, 3)
+    list(play(kept, room, looks, PERSON))
+    kept.reset()
+    faces.face_xy = (140, 160)
+    list(play(kept, room, range(14 * FPS, 15 * FPS, 3), PERSON))
+    faces.face_xy = None
+    # the very same picture, but for the face: somebody may have sat there all the time
+    assert all(person for person, _ in play(kept, room, range(15 * FPS, 18 * FPS, 3), PERSON))
 
 
 @pytest.mark.parametrize(
