@@ -221,6 +221,7 @@ class _EmptyRoom:
         self._picture: U8Array | None = None
         self._is_known = np.zeros((0, 0), bool)
         self._empty_since_ns = np.zeros((0, 0), np.int64)
+        self._looked_ns = 0
 
     def differs(self, picture: U8Array) -> NDArray[np.bool_]:
         """Where a picture is another, or nothing is known: (h, w) bool."""
@@ -240,7 +241,9 @@ class _EmptyRoom:
             self._picture = picture.copy()
             self._is_known = np.zeros(picture.shape, bool)
             self._empty_since_ns = np.full(picture.shape, pts_ns, np.int64)
-        self._empty_since_ns[~is_empty] = pts_ns
+        # what happened between two pictures that are far apart nobody knows
+        is_gap, self._looked_ns = pts_ns - self._looked_ns > _BACK_NS, pts_ns
+        self._empty_since_ns[~is_empty | is_gap] = pts_ns
         learned = pts_ns - self._empty_since_ns >= _EMPTY_NS
         again = learned & self._is_known
         if again.any() and float(cv2.absdiff(self._picture, picture)[again].mean()) > _LIGHT:

@@ -216,6 +216,14 @@ def test_who_comes_before_the_network_is_sure_of_them_is_not_part_of_the_empty_r
     assert all(person for person, _ in play(kept, room, range(come + FPS, come + 4 * FPS, 3), PERSON, BED))
 
 
+def test_nobody_knows_who_came_while_the_camera_slept(room: Room) -> None:
+    room.sway = lambda index: index // 12 % 2
+    kept, later = PresenceFilter(), 300 * FPS
+    list(play(kept, room, range(0, 2 * FPS, 3), BED))
+    shown = [person for person, _ in play(kept, room, range(later, later + 20 * FPS, 3), PERSON)]
+    assert all(shown[FPS // 3 :])
+
+
 def test_somebody_is_seen_moving_while_the_exposure_changes(room: Room) -> None:
     room.gain = lambda index: 1 + 0.3 * np.sin(index / 20)
     room.sway = lambda index: index // 4 % 8
