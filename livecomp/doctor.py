@@ -17,9 +17,9 @@ from livecomp.errors import DependencyError, LiveCompError
 from livecomp.gpu.choice import find_backend
 from livecomp.models import list_models, model_path
 from livecomp.output.loopback import VirtualCameraInfo, list_virtual_cameras
-from livecomp.output.pipewire.library import PipewireInfo, find_pipewire
 from livecomp.output.virtual import ONLY_PIPEWIRE
 from livecomp.packages import package_versions
+from livecomp.pipewire.library import PipewireInfo, find_pipewire
 
 __all__ = ["EngineReport", "NetworkReport", "Report", "examine"]
 

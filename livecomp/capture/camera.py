@@ -16,6 +16,7 @@ from livecomp.capture import SourceInfo
 from livecomp.capture.devices import CameraInfo, busy_text, find_again, find_camera, has_v4l2, permission_text
 from livecomp.capture.negotiate import Mode, choose_mode
 from livecomp.capture.pictures import OpenCvPictures, Pictures, V4l2Pictures
+from livecomp.capture.pipewire import PipewirePictures
 from livecomp.capture.reader import Reader
 from livecomp.errors import InputError, reason
 from livecomp.frame import Frame
@@ -157,6 +158,8 @@ class CameraSource:
     def _opened(self, camera: CameraInfo) -> Pictures:
         mode, rate = self._mode(camera)
         try:
+            if camera.is_of_pipewire:
+                return PipewirePictures(camera.stable_id, mode, rate)
             return V4l2Pictures(V4l2Stream(open_device(camera.path), mode, rate))
         except OSError as error:
             if error.errno == errno.EBUSY:

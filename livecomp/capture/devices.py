@@ -14,7 +14,9 @@ from pathlib import Path
 import cv2
 
 from livecomp.capture.negotiate import Mode
+from livecomp.capture.pipewire import list_nodes
 from livecomp.errors import InputError, reason
+from livecomp.media.packed import FORMATS
 
 if sys.platform == "linux":
     import grp
@@ -24,6 +26,8 @@ if sys.platform == "linux":
 __all__ = ["CameraInfo", "busy_text", "find_again", "find_camera", "has_v4l2", "list_cameras", "permission_text"]
 
 _LOOPBACK = "v4l2 loopback"
+_PROGRAM = "another program"
+_PIPEWIRE = "pipewire:"
 _PROBED = 8
 
 
@@ -32,9 +36,11 @@ class CameraInfo:
     """One camera.
 
     Args:
-        path: Its device, "/dev/video0"; where there is no V4L2, its number.
+        path: Its device, "/dev/video0"; "pipewire:" and its name there for one that only PipeWire can read; where
+            there is no V4L2, its number.
         name: What it calls itself.
-        stable_id: Name below /dev/v4l/by-id, or by-path, that it keeps when it is plugged in again; "" for none.
+        stable_id: Name below /dev/v4l/by-id, or by-path, or in PipeWire, that it keeps when it is plugged in again;
+            "" for none.
         driver: Name of its driver; "" when unknown.
         modes: What it can; empty when unknown.
         trouble: Why it cannot be used now and what to do, "" when it can.
@@ -56,7 +62,17 @@ class CameraInfo:
     @property
     def is_virtual(self) -> bool:
         """Another program makes its pictures: perhaps this one."""
-        return self.driver == _LOOPBACK
+        return self.driver in (_LOOPBACK, _PROGRAM)
+
+    @property
+    def is_of_pipewire(self) -> bool:
+        """It is reached through PipeWire."""
+        return self.path.startswith(_PIPEWIRE)
+
+    @property
+    def is_usable(self) -> bool:
+        """It has pictures that can be read, as far as is known."""
+        return not self.trouble and any(mode.fourcc in ("", *FORMATS) for mode in self.modes)
 
 
 def has_v4l2() -> bool:
@@ -65,14 +81,14 @@ def has_v4l2() -> bool:
 
 
 def list_cameras(root: Path = Path("/"), *, with_virtual: bool = False) -> list[CameraInfo]:
-    """All cameras, in the order of their numbers; nothing is taken from them.
+    """All cameras, in the order of their numbers, then those of PipeWire; nothing is taken from them.
 
     Where there is no V4L2, the first few numbers are tried with OpenCV, which tells neither names nor modes and lights
     the camera's lamp for a moment.
 
     Args:
-        root: Where dev, sys and proc are.
-        with_virtual: Also v4l2loopback devices that give pictures.
+        root: Where dev, sys and proc are; elsewhere than in / there is no PipeWire.
+        with_virtual: Also those whose pictures another program makes, such as v4l2loopback's.
     """
     if not has_v4l2():
         return list(_probed())
@@ -80,9 +96,18 @@ def list_cameras(root: Path = Path("/"), *, with_virtual: bool = False) -> list[
     found = []
     for path in _nodes(root):
         camera = _described(path, root, stable_ids.get(path.resolve(), ""))
-        if camera is not None and (with_virtual or not camera.is_virtual):
+        if camera is not None:
             found.append(camera)
-    return found
+    found += _of_pipewire(root)
+    return [camera for camera in found if with_virtual or not camera.is_virtual]
+
+
+def _of_pipewire(root: Path) -> list[CameraInfo]:
+    nodes = list_nodes() if root == Path("/") else []
+    return [
+        CameraInfo(f"{_PIPEWIRE}{node.name}", node.label, node.name, node.interface or _PROGRAM, node.modes)
+        for node in nodes
+    ]
 
 
 def find_camera(spec: str | int, root: Path = Path("/")) -> CameraInfo:
@@ -102,9 +127,11 @@ def find_camera(spec: str | int, root: Path = Path("/")) -> CameraInfo:
     if wanted == "auto":
         if not real:
             raise InputError(f"there is no camera{_where(root)}; plug one in, or name a video file with --camera")
-        return next((camera for camera in real if not camera.trouble), real[0])
+        return next((camera for camera in real if camera.is_usable), real[0])
     if wanted.isdecimal():
         matches = [camera for camera in cameras if camera.number == int(wanted)]
+    elif wanted.startswith(_PIPEWIRE):
+        matches = [camera for camera in cameras if camera.path == wanted]
     elif wanted.startswith("/"):
         target = Path(wanted).resolve()
         matches = [camera for camera in cameras if Path(camera.path).resolve() == target]
@@ -112,6 +139,8 @@ def find_camera(spec: str | int, root: Path = Path("/")) -> CameraInfo:
         matches = [camera for camera in cameras if wanted in (camera.stable_id, camera.name)]
         lower = wanted.lower()
         matches = matches or [camera for camera in real if lower in camera.name.lower()]
+        if any(camera.is_usable and not camera.is_of_pipewire for camera in matches):  # libcamera may know it, too
+            matches = [camera for camera in matches if not camera.is_of_pipewire]
     if len(matches) == 1:
         return matches[0]
     if matches:
@@ -129,6 +158,8 @@ def find_again(camera: CameraInfo, root: Path = Path("/")) -> CameraInfo | None:
         camera: As it was.
         root: As for `list_cameras`.
     """
+    if camera.is_of_pipewire:
+        return next((other for other in _of_pipewire(root) if other.path == camera.path), None)
     if has_v4l2() and camera.stable_id:
         paths = [path for path, stable_id in _stable_ids(root).items() if stable_id == camera.stable_id]
         return _described(paths[0], root, camera.stable_id) if paths else None

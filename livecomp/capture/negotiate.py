@@ -9,11 +9,31 @@ from fractions import Fraction
 
 from livecomp.media.packed import FORMATS
 
-__all__ = ["Mode", "choose_mode"]
+__all__ = ["Mode", "choose_mode", "usual_rates", "usual_sizes"]
 
 # Halvings that weigh as much as one another: of the rate, of the picture's width, of pixels that are taken for nothing.
 _RATE, _SIZE, _WASTE = 2.0, 2.0, 0.1
 _UNKNOWN_FPS = Fraction(30)
+
+_USUAL_SIZES = ((320, 180), (320, 240), (640, 360), (640, 480), (960, 540), (1280, 720), (1920, 1080))
+_USUAL_RATES = (60, 30, 25, 24, 20, 15, 10, 5)
+
+
+def usual_sizes(
+    least_wh: tuple[int, int], most_wh: tuple[int, int], step_wh: tuple[int, int] = (1, 1)
+) -> list[tuple[int, int]]:
+    """Of a range of sizes, those that are usual: a camera with a range has thousands."""
+    return [
+        (width, height)
+        for width, height in _USUAL_SIZES
+        if least_wh[0] <= width <= most_wh[0] and not (width - least_wh[0]) % step_wh[0]
+        if least_wh[1] <= height <= most_wh[1] and not (height - least_wh[1]) % step_wh[1]
+    ]
+
+
+def usual_rates(slowest: Fraction, fastest: Fraction) -> set[Fraction]:
+    """Of a range of rates in 1/s, the highest and those that are usual."""
+    return {fastest} | {Fraction(rate) for rate in _USUAL_RATES if slowest <= rate <= fastest}
 
 
 @dataclass(frozen=True, slots=True)

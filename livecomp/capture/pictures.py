@@ -60,11 +60,7 @@ class V4l2Pictures:
     def __init__(self, stream: V4l2Stream) -> None:
         packed = stream.packed
         self.size_wh, self.fps = packed.size_wh, stream.fps
-        space = f"BT.{709 if packed.is_bt709 else 601} {'full' if packed.is_full_range else 'limited'} range"
-        width, height = packed.size_wh
-        self.description = f"{packed.fourcc} {width}x{height} at {float(stream.fps):g} fps" + (
-            "" if packed.fourcc == "MJPG" else f", {space}"
-        )
+        self.description = packed.description(stream.fps)
         self._stream = stream
         self._converter = PackedConverter(packed)
 

@@ -20,7 +20,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from livecomp.capture.negotiate import Mode
+from livecomp.capture.negotiate import Mode, usual_rates, usual_sizes
 from livecomp.frame import U8Array
 from livecomp.media.packed import FORMATS, PackedFormat
 
@@ -56,8 +56,6 @@ _G_PARM, _S_PARM = (_number(3, index, _PARM.size) for index in (21, 22))
 _ENUM_FRAMESIZES = _number(3, 74, _FRMSIZE.size)
 _ENUM_FRAMEINTERVALS = _number(3, 75, _FRMIVAL.size)
 
-_USUAL_SIZES = ((320, 180), (320, 240), (640, 360), (640, 480), (960, 540), (1280, 720), (1920, 1080))
-_USUAL_RATES = (60, 30, 25, 24, 20, 15, 10, 5)
 _BUFFERS = 4
 
 
@@ -182,12 +180,7 @@ def _sizes(device: int, code: int) -> list[tuple[int, int]]:
         if kind == 1:
             found.append((a, b))
             continue
-        steps = max(1, c), max(1, f)  # of a range: widths a to b by c, heights d to e by f
-        found += [
-            (width, height)
-            for width, height in _USUAL_SIZES
-            if a <= width <= b and d <= height <= e and not (width - a) % steps[0] and not (height - d) % steps[1]
-        ]
+        found += usual_sizes((a, d), (b, e), (max(1, c), max(1, f)))
         break
     return found
 
@@ -198,11 +191,10 @@ def _rates(device: int, code: int, size_wh: tuple[int, int]) -> tuple[Fraction, 
         if not times[0] or not times[1]:
             continue
         fastest = Fraction(times[1], times[0])
-        found.add(fastest)
         if kind != 1:
-            slowest = Fraction(times[3], times[2]) if times[2] else Fraction(1)
-            found |= {Fraction(rate) for rate in _USUAL_RATES if slowest <= rate <= fastest}
+            found |= usual_rates(Fraction(times[3], times[2]) if times[2] else Fraction(1), fastest)
             break
+        found.add(fastest)
     return tuple(sorted(found, reverse=True))
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from livecomp.capture.devices import CameraInfo
     from livecomp.capture.negotiate import Mode
     from livecomp.output.loopback import VirtualCameraInfo
-    from livecomp.output.pipewire.library import PipewireInfo
+    from livecomp.pipewire.library import PipewireInfo
 
 __all__: list[str] = []
 
@@ -52,7 +52,7 @@ def devices(
     """List cameras with what they can, and virtual cameras with what is wrong with them."""
     from livecomp.capture.devices import list_cameras
     from livecomp.output.loopback import list_virtual_cameras
-    from livecomp.output.pipewire.library import find_pipewire
+    from livecomp.pipewire.library import find_pipewire
 
     cameras, virtual_cameras, pipewire = list_cameras(), list_virtual_cameras(), find_pipewire()
     if as_json:
@@ -72,7 +72,8 @@ def _print_devices(
     if not cameras:
         stdout.print("no camera")
     for camera in cameras:
-        facts = ", ".join(part for part in (camera.path, camera.stable_id) if part)
+        is_named = camera.stable_id and not camera.path.endswith(camera.stable_id)
+        facts = f"{camera.path}, {camera.stable_id}" if is_named else camera.path
         stdout.print(f"camera {camera.name} ({facts})", highlight=False, soft_wrap=True)
         for fourcc, modes in groupby(camera.modes, key=lambda mode: mode.fourcc):
             sizes = ", ".join(_mode(mode) for mode in modes)

@@ -1,8 +1,9 @@
-"""What cameras send, to RGB: YUYV, UYVY and NV12 in the range and matrix that the driver states, and JPEG."""
+"""What cameras send, to RGB: YUYV, UYVY and NV12 in the range and matrix that is stated, kinds of RGB, and JPEG."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -22,6 +23,16 @@ _RAW = {
 }
 _AVCOL_SPC_BT601 = 5
 
+# bytes of a pixel, and OpenCV's conversion, in the order in which the bytes lie: RGB, BGR, RGBX, BGRX, RGBA, BGRA
+_RGB = {
+    "RGB3": (3, None),
+    "BGR3": (3, cv2.COLOR_BGR2RGB),
+    "XB24": (4, cv2.COLOR_RGBA2RGB),
+    "XR24": (4, cv2.COLOR_BGRA2RGB),
+    "AB24": (4, cv2.COLOR_RGBA2RGB),
+    "AR24": (4, cv2.COLOR_BGRA2RGB),
+}
+
 # Full range to limited, for what lies at the even and the odd bytes of YUYV
 _LEVELS = np.arange(256)
 _LUMA = np.rint(16 + _LEVELS * 219 / 255).astype(np.uint8)
@@ -31,7 +42,7 @@ _NARROWED = {
     "UYVY": np.stack([_CHROMA, _LUMA], axis=-1).reshape(1, 256, 2),
 }
 
-FORMATS = (*_RAW, "MJPG")
+FORMATS = (*_RAW, *_RGB, "MJPG")
 """Four-character codes of what can be read, best first: raw pictures have no artefacts and cost the least."""
 
 
@@ -43,8 +54,8 @@ class PackedFormat:
         fourcc: One of `FORMATS`.
         size_wh: Width and height in pixels; the width is even where chroma is shared.
         stride: Bytes from one row to the next; nothing to a JPEG.
-        is_full_range: Black is 0 and white 255, instead of 16 and 235.
-        is_bt709: The matrix is that of BT.709 instead of BT.601.
+        is_full_range: Black is 0 and white 255, instead of 16 and 235; always of RGB and JPEG.
+        is_bt709: The matrix is that of BT.709 instead of BT.601; RGB has none.
     """
 
     fourcc: str
@@ -52,6 +63,14 @@ class PackedFormat:
     stride: int = 0
     is_full_range: bool = False
     is_bt709: bool = False
+
+    def description(self, fps: Fraction) -> str:
+        """For a message: "NV12 1280x720 at 30 fps, BT.601 limited range"."""
+        width, height = self.size_wh
+        told = f"{self.fourcc} {width}x{height} at {float(fps):g} fps"
+        if self.fourcc not in _RAW:
+            return told
+        return f"{told}, BT.{709 if self.is_bt709 else 601} {'full' if self.is_full_range else 'limited'} range"
 
 
 class PackedConverter:
@@ -83,7 +102,8 @@ class PackedConverter:
         if packed.fourcc == "MJPG":
             return self._from_jpeg(data)
         is_planar = packed.fourcc == "NV12"
-        row = width if is_planar else width * 2
+        pixel, to_rgb = _RGB.get(packed.fourcc, (1 if is_planar else 2, None))
+        row = width * pixel
         stride = max(packed.stride, row)
         rows = height * 3 // 2 if is_planar else height
         if data.size < stride * (rows - 1) + row:
@@ -92,7 +112,10 @@ class PackedConverter:
             data = np.concatenate([data, np.zeros(stride * rows - data.size, np.uint8)])
         picture = data[: stride * rows].reshape(rows, stride)[:, :row]
         if not is_planar:
-            picture = np.ascontiguousarray(picture).reshape(height, width, 2)
+            picture = np.ascontiguousarray(picture).reshape(height, width, pixel)
+        if packed.fourcc in _RGB:
+            rgb = picture.copy() if to_rgb is None else cv2.cvtColor(picture, to_rgb)
+            return freeze(np.asarray(rgb, np.uint8))
         name, code = _RAW[packed.fourcc]
         is_full_range = packed.is_full_range
         if is_full_range and not packed.is_bt709 and not is_planar:

@@ -18,8 +18,8 @@ from livecomp.frame import Composite, U8Array
 from livecomp.output.check import check_composite
 from livecomp.output.loopback import list_virtual_cameras
 from livecomp.output.loopback_writer import LoopbackWriter
-from livecomp.output.pipewire.library import find_pipewire
-from livecomp.output.pipewire.writer import PipewireWriter
+from livecomp.output.pipewire import PipewireWriter
+from livecomp.pipewire.library import find_pipewire
 
 __all__ = ["ONLY_PIPEWIRE", "VirtualCameraSink", "virtual_cameras"]
 

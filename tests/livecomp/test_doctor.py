@@ -7,7 +7,7 @@ import pytest
 from livecomp import doctor, models
 from livecomp.cli import info
 from livecomp.doctor import examine
-from livecomp.output.pipewire.library import PipewireInfo
+from livecomp.pipewire.library import PipewireInfo
 
 
 def test_it_ranks_engines_for_each_network_and_gives_reasons() -> None:

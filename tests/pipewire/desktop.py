@@ -16,8 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -186,6 +186,28 @@ class Desktop:
 
         running.callback(end)
         return process
+
+    def livecomp(self, *arguments: str) -> str:
+        """A command of LiveComp, run to its end; returns what it printed."""
+        return self.run(sys.executable, "-m", "livecomp", *arguments)
+
+    @contextmanager
+    def gstreamer_camera(self, raw: str, *options: str) -> Iterator[None]:
+        """A camera of one colour by GStreamer.
+
+        Args:
+            raw: Of its format.
+            options: Of videotestsrc.
+        """
+        properties = "props,media.class=Video/Source,media.role=Camera,node.name=gstreamer,device.api=libcamera"
+        with ExitStack() as running:
+            self._start(
+                running,
+                *("gst-launch-1.0", "-q", "videotestsrc", "is-live=true", "pattern=solid-color", *options, "!"),
+                *(f"video/x-raw,{raw}", "!", "pipewiresink", "mode=provide", f"stream-properties={properties}"),
+            )
+            self.wait_until(lambda: "gstreamer" in self.run("pw-cli", "ls", "Node"), "the camera")
+            yield
 
     def pictures(self, count: int, size_wh: tuple[int, int], *more: str) -> Sequence[bytes]:
         """What a program that watches LiveComp gets, by GStreamer: frames of YUY2.

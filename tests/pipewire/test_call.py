@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from livecomp.frame import U8Array
 from tests.pipewire.desktop import Desktop, why_not
+from tests.pipewire.provider import NV12, Provider, format_of, nv12
 from tests.v4l2 import shim
 from tests.v4l2.browser.marks import NUMBERS, write_numbered_video
 from tests.v4l2.browser.viewer import FIREFOX, PROGRAM, Seen, Viewer
@@ -44,6 +46,14 @@ class DesktopSystem(System):
         return {**self.desktop.variables, **super().variables}
 
 
+class PipewireSystem(DesktopSystem):
+    """One whose cameras are PipeWire's alone."""
+
+    @property
+    def devices_root(self) -> Path:
+        return Path("/")
+
+
 @pytest.fixture
 def system(short_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DesktopSystem]:
     if reason := why_not() or shim.why_not():
@@ -53,6 +63,17 @@ def system(short_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with Desktop(short_path) as desktop:
         computer.desktop = desktop
         yield computer
+
+
+def mean_colors(pictures: Sequence[bytes]) -> list[tuple[U8Array, U8Array]]:
+    """Of the scene's corner and of the person's middle, RGB."""
+    found = []
+    for picture in pictures:
+        rgb = np.asarray(
+            cv2.cvtColor(np.frombuffer(picture, np.uint8).reshape(360, 640, 2), cv2.COLOR_YUV2RGB_YUY2), np.uint8
+        )
+        found.append((rgb[20, 20], rgb[180, 320]))
+    return found
 
 
 def shows_the_scene(frames: list[Seen]) -> list[int]:
@@ -121,3 +142,34 @@ def test_one_call_is_in_both_places_and_wakes_for_either(system: DesktopSystem) 
         call.wait_until(lambda: not system.status()["detail"], 5, "the end of the trouble")
         assert len(system.desktop.pictures(10, SIZE_WH)) == 10
         call.end()
+
+
+def test_a_camera_that_only_pipewire_has_is_used_unplugged_and_used_again(
+    short_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    if reason := why_not() or shim.why_not():
+        pytest.skip(reason)
+    scene = (160, 48, 32)
+    computer = PipewireSystem(short_path, shim.build(tmp_path_factory.mktemp("shim")))
+
+    def built_in() -> Provider:
+        return Provider([format_of(SIZE_WH, NV12)], lambda _: nv12(room(), 704), stride=704)
+
+    with Desktop(short_path) as desktop, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", desktop.variables["XDG_RUNTIME_DIR"])
+        computer.desktop = desktop
+        options = (*CHEAP, "-b", "#a03020", "--camera", "built-in", "-o", "pipewire", "--no-ondemand")
+        with built_in() as camera, computer.call(*options) as call:
+            call.wait_until_live()
+            for corner, middle in mean_colors(desktop.pictures(30, SIZE_WH)):
+                assert abs(corner.astype(int) - scene).max() <= 4
+                assert abs(middle.astype(int) - PERSON).max() <= 4
+            camera.unplug()
+            call.wait_until(lambda: computer.status()["state"] == "no camera", 3, "the slate")
+            for corner, _ in mean_colors(desktop.pictures(10, SIZE_WH)):
+                assert abs(corner.astype(int) - GREEN).max() > 60
+            with built_in():
+                call.wait_until(lambda: computer.status()["state"] == "live", 4, "the camera's return")
+                assert len(desktop.pictures(30, SIZE_WH)) == 30
+                said = call.end()
+    assert "the camera is gone: PipeWire ended the stream" in said

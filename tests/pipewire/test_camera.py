@@ -16,8 +16,8 @@ import pytest
 
 from livecomp.errors import OutputError
 from livecomp.frame import U8Array
-from livecomp.output.pipewire.library import find_pipewire
-from livecomp.output.pipewire.writer import PipewireWriter
+from livecomp.output.pipewire import PipewireWriter
+from livecomp.pipewire.library import find_pipewire
 from tests.pipewire.desktop import Desktop
 from tests.v4l2.browser.marks import draw_number, read_number
 
@@ -130,7 +130,7 @@ def test_the_end_of_pipewire_is_told_and_a_new_one_takes_the_camera_again(deskto
     writer = PipewireWriter(SIZE_WH, FPS)
     desktop.stop_pipewire()
     desktop.wait_until(lambda: writer.viewers() is None, "the end", 3)
-    with pytest.raises(OutputError, match="PipeWire gives the camera up"):
+    with pytest.raises(OutputError, match="PipeWire ended the stream"):
         writer.send(numbered(0))
     writer.close()
     with pytest.raises(OutputError, match="PipeWire does not run for this user: Host is down"):

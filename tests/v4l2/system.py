@@ -60,6 +60,11 @@ class System:
         return {**environment(self._library, devices), **folders, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"}
 
     @property
+    def devices_root(self) -> Path:
+        """Where a call looks for devices."""
+        return self.root
+
+    @property
     def config_file(self) -> Path:
         """Where `livecomp run` looks for its configuration."""
         return self.root / "config/livecomp/config.toml"
@@ -124,7 +129,7 @@ class Call:
         ]
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                [*command, "--root", str(self._system.root)],
+                [*command, "--root", str(self._system.devices_root)],
                 env=self._system.variables,
                 stdout=log,
                 stderr=log,

@@ -52,6 +52,28 @@ def test_colours_come_out_as_they_went_in(fourcc: str, padding: int, is_full: bo
         assert np.abs(rgb.astype(int) - colour).max() <= TOLERANCE
 
 
+@pytest.mark.parametrize("padding", [0, 6])
+@pytest.mark.parametrize(
+    ("fourcc", "order"),
+    [("RGB3", (0, 1, 2)), ("BGR3", (2, 1, 0)), ("XB24", (0, 1, 2, 3)), ("AB24", (0, 1, 2, 3)), ("XR24", (2, 1, 0, 3)),
+     ("AR24", (2, 1, 0, 3))],
+)  # fmt: skip
+def test_rgb_comes_out_as_it_went_in(fourcc: str, order: tuple[int, ...], padding: int) -> None:
+    width, height = 7, 5
+    rgbx = np.random.default_rng(5).integers(0, 256, (height, width, 4), np.uint8)
+    rows = np.full((height, width * len(order) + padding), 99, np.uint8)
+    rows[:, : width * len(order)] = rgbx[..., order].reshape(height, -1)
+    data = rows.ravel()
+    converter = PackedConverter(PackedFormat(fourcc, (width, height), rows.shape[1]))
+    rgb = converter.convert(data)
+    assert rgb is not None
+    assert np.array_equal(rgb, rgbx[..., :3])
+    assert not rgb.flags.writeable
+    data[:] = 0  # the camera's memory, which it fills again
+    assert np.array_equal(rgb, rgbx[..., :3])
+    assert converter.convert(data[: data.size - padding - 1]) is None
+
+
 def test_a_picture_that_is_cut_short_is_refused_but_for_the_padding_of_its_last_row() -> None:
     converter = PackedConverter(PackedFormat("YUYV", (8, 4), 20))
     data = np.full(80, 128, np.uint8)

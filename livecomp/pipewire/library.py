@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from livecomp.errors import OutputError
-
 __all__ = [
     "META_HEADER",
+    "NODE_NAME",
     "Buffer",
     "Chunk",
     "Data",
@@ -28,12 +27,16 @@ __all__ = [
     "Meta",
     "ParamChanged",
     "PipewireInfo",
+    "Process",
     "Session",
     "StreamBuffer",
     "find_pipewire",
 ]
 
 _LIBRARY = "libpipewire-0.3.so.0"
+
+NODE_NAME = "livecomp"
+"""Of the camera that LiveComp is in PipeWire."""
 
 META_HEADER = 1
 """Type of the metadata that is a `Header`."""
@@ -86,6 +89,9 @@ class StreamBuffer(Structure):
 ParamChanged = ctypes.CFUNCTYPE(None, c_void_p, c_uint32, c_void_p)
 """Called with its data, the kind of the parameter, and the parameter or NULL."""
 
+Process = ctypes.CFUNCTYPE(None, c_void_p)
+"""Called with its data when a picture has come."""
+
 Hook = c_void_p * 6
 """A listener's place in the list of all, PipeWire's to fill."""
 
@@ -102,7 +108,7 @@ class Events(Structure):
         ("param_changed", ParamChanged),
         ("add_buffer", c_void_p),
         ("remove_buffer", c_void_p),
-        ("process", c_void_p),
+        ("process", Process),
         ("drained", c_void_p),
     ]
 
@@ -160,24 +166,24 @@ class Session:
         core: The connection, ``struct pw_core *``.
 
     Raises:
-        OutputError: PipeWire is not installed, or does not run for this user.
+        ConnectionError: PipeWire is not installed, or does not run for this user.
     """
 
     def __init__(self) -> None:
         try:
             self.library = _load()
         except (OSError, AttributeError) as error:
-            raise OutputError(f"there is no PipeWire, since its library cannot be used: {error}") from error
+            raise ConnectionError(f"there is no PipeWire, since its library cannot be used: {error}") from error
         self._loop: int | None = self.library.pw_thread_loop_new(b"livecomp-pipewire", None)
         self._context: int | None = None
         if not self._loop:
-            raise OutputError(f"PipeWire gives no thread: {os.strerror(ctypes.get_errno())}")
+            raise ConnectionError(f"PipeWire gives no thread: {os.strerror(ctypes.get_errno())}")
         try:
             loop = self.library.pw_thread_loop_get_loop(self._loop)
             self._context = self.library.pw_context_new(loop, None, 0)
             self.core = self._context and self.library.pw_context_connect(self._context, None, 0)
             if not self.core:
-                raise OutputError(f"PipeWire does not run for this user: {os.strerror(ctypes.get_errno())}")
+                raise ConnectionError(f"PipeWire does not run for this user: {os.strerror(ctypes.get_errno())}")
             self.library.pw_thread_loop_start(self._loop)
         except BaseException:
             self.close()
@@ -222,7 +228,7 @@ def find_pipewire() -> PipewireInfo:
     """Whether PipeWire runs for this user; nothing is changed in it."""
     try:
         session = Session()
-    except OutputError as error:
+    except ConnectionError as error:
         return PipewireInfo(trouble=str(error))
     session.close()
     return PipewireInfo(version=session.library.pw_get_library_version().decode())

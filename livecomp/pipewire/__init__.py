@@ -1,0 +1,1 @@
+"""The desktop's PipeWire, which has cameras, and takes them."""
