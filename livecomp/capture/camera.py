@@ -166,6 +166,7 @@ class CameraSource:
                 raise InputError(busy_text(camera, self._root)) from error
             if error.errno in (errno.EACCES, errno.EPERM):
                 raise InputError(permission_text(camera.path)) from error
+            help_it = "close other programs that use it" if camera.is_of_pipewire else "plug it in again"
             raise InputError(
-                f"the camera {camera.name} ({camera.path}) cannot be started: {reason(error)}; plug it in again"
+                f"the camera {camera.name} ({camera.path}) cannot be started: {reason(error)}; {help_it}"
             ) from error

@@ -32,8 +32,7 @@ __all__ = ["Node", "PipewirePictures", "list_nodes"]
 
 log = logging.getLogger(__name__)
 
-_DUMP_S = 2.0
-_OPEN_S = 4.0
+_DUMP_S, _OPEN_S = 2.0, 2.8  # together less than `Reader` waits
 _SLICE_S = 0.1
 _OLD_NS = 5_000_000_000
 
