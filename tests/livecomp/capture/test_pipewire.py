@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import sys
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +21,7 @@ from livecomp.errors import InputError
 from livecomp.pipewire import library, pod, spa
 from tests.livecomp.pipewire.fake import CONNECTING, ERROR, FORMAT, STREAMING, Camera
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="PipeWire is a part of Linux")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="PipeWire is a part of Linux")
 
 MODE = Mode("XR24", (8, 6), (Fraction(30),))
 BLUE = bytes((255, 0, 0, 0))
